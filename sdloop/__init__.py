@@ -1,0 +1,96 @@
+"""Stable Diffusion's sampling loop by hand: every step kept, decoded and shown.
+
+The names below are the program's own parts, imported when first used:
+
+    source = sdloop.find("bundled")
+    models = sdloop.load(source, *sdloop.choose_device("auto", "auto"))
+    schedule = sdloop.make_schedule(sdloop.read_settings(source.scheduler), num_steps=50)
+    embeddings = sdloop.encode_prompts(models.tokenizer, models.text_encoder, ["a panda"], [""])
+    z = sdloop.initial_noise([0], 4, 16, 16)
+    denoised = sdloop.denoise(models.unet, schedule, z, embeddings, guidance_scale=7.5)
+    images = sdloop.decode(models.vae, denoised.latents[:, 0])
+    maps = sdloop.difference_maps(images)
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sdloop.config import RunConfig, load_config
+    from sdloop.decode import decode
+    from sdloop.device import choose_device
+    from sdloop.difference import DifferenceMaps, difference_maps, viridis
+    from sdloop.errors import UserError
+    from sdloop.export.gif import IndexedFrame, quantize, write_gif
+    from sdloop.export.png import write_frames
+    from sdloop.export.strip import write_strip
+    from sdloop.export.table import write_steps
+    from sdloop.loop import Denoised, denoise, initial_noise
+    from sdloop.measure import StepMeasures, measure_steps
+    from sdloop.models import Models, ModelSource, find, load
+    from sdloop.schedule import Schedule, SchedulerSettings, make_schedule, read_settings
+    from sdloop.text import encode_prompts
+    from sdloop.trajectory import Trajectory
+
+_HOMES = {
+    "config": ("RunConfig", "load_config"),
+    "decode": ("decode",),
+    "device": ("choose_device",),
+    "difference": ("DifferenceMaps", "difference_maps", "viridis"),
+    "errors": ("UserError",),
+    "export.gif": ("IndexedFrame", "quantize", "write_gif"),
+    "export.png": ("write_frames",),
+    "export.strip": ("write_strip",),
+    "export.table": ("write_steps",),
+    "loop": ("Denoised", "denoise", "initial_noise"),
+    "measure": ("StepMeasures", "measure_steps"),
+    "models": ("Models", "ModelSource", "find", "load"),
+    "schedule": ("Schedule", "SchedulerSettings", "make_schedule", "read_settings"),
+    "text": ("encode_prompts",),
+    "trajectory": ("Trajectory",),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "Denoised",
+    "DifferenceMaps",
+    "IndexedFrame",
+    "ModelSource",
+    "Models",
+    "RunConfig",
+    "Schedule",
+    "SchedulerSettings",
+    "StepMeasures",
+    "Trajectory",
+    "UserError",
+    "choose_device",
+    "decode",
+    "denoise",
+    "difference_maps",
+    "encode_prompts",
+    "find",
+    "initial_noise",
+    "load",
+    "load_config",
+    "make_schedule",
+    "measure_steps",
+    "quantize",
+    "read_settings",
+    "viridis",
+    "write_frames",
+    "write_gif",
+    "write_steps",
+    "write_strip",
+]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - any of the names above
+    """Import a public name from its room when it is first used."""
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'sdloop' has no attribute {name!r}")
+    return getattr(import_module(f"sdloop.{_HOME_OF[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    """List the public names."""
+    return __all__

@@ -1,0 +1,211 @@
+"""YAML and key=value overrides -> a frozen RunConfig; unknown keys are refused by name."""
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from sdloop.errors import UserError
+
+Size = Annotated[int, Field(ge=8, le=8192)]
+DelayMs = Annotated[int, Field(ge=20, le=600_000, multiple_of=10)]
+
+
+class _Frozen(BaseModel):
+    """Refuses unknown keys, changes, and values that would need conversion."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, validate_default=True
+    )
+
+
+class SchedulerConfig(_Frozen):
+    """Which sampler; what is null is taken from the model's own scheduler config."""
+
+    type: Literal["model", "ddim", "pndm"] = "model"
+    num_steps: Annotated[int, Field(ge=1, le=1000)] = 50
+    timestep_spacing: Literal["leading", "linspace", "trailing"] | None = None
+    steps_offset: Annotated[int, Field(ge=0, le=999)] | None = None
+    set_alpha_to_one: bool | None = None
+    skip_prk_steps: bool | None = None
+
+
+class DecodeConfig(_Frozen):
+    """How latents become pictures; null lets the free memory decide."""
+
+    batch_size: Annotated[int, Field(ge=1, le=4096)] | None = None
+
+
+class DifferenceConfig(_Frozen):
+    """How a difference in RGB becomes one value a pixel, and what is full scale."""
+
+    reduce: Literal["mean", "max", "rms"] = "mean"
+    scale: Literal["image", "global"] = "image"
+
+
+class ExportConfig(_Frozen):
+    """What is drawn. Delays are in milliseconds and, as GIF counts, multiples of 10."""
+
+    delay_ms: DelayMs = 100
+    hold_ms: DelayMs = 2000
+    scale: Annotated[int, Field(ge=1, le=16)] = 1
+    stages: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(
+        default=None, strict=False, min_length=1, max_length=12
+    )
+    png_frames: bool = False
+
+
+class RunConfig(_Frozen):
+    """Everything that a run depends on."""
+
+    prompt: str
+    negative_prompt: str = ""
+    model: Annotated[str, Field(min_length=1)] = "bundled"
+    model_config_from: str | None = None
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    height: Size | None = None
+    width: Size | None = None
+    guidance_scale: Annotated[float, Field(ge=1, le=100)] = 7.5
+    scheduler: SchedulerConfig = SchedulerConfig()
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")] = "auto"
+    dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
+    capture: tuple[Literal["eps_uncond", "eps_cond"], ...] = Field(default=(), strict=False)
+    decode: DecodeConfig = DecodeConfig()
+    difference: DifferenceConfig = DifferenceConfig()
+    export: ExportConfig = ExportConfig()
+    output: Annotated[str, Field(min_length=1)] = "runs/run"
+
+    @model_validator(mode="after")
+    def _unguided_has_no_uncond(self) -> "RunConfig":
+        if self.guidance_scale == 1 and "eps_uncond" in self.capture:
+            raise ValueError(
+                "capture = eps_uncond: guidance_scale 1 makes no unconditional call; "
+                "allowed: eps_cond"
+            )
+        return self
+
+
+def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
+    """Read a config file and put overrides over it.
+
+    Args:
+        path: A YAML file that holds a mapping. Without an `output` key a run of it goes to
+            runs/<name of the file>.
+        overrides: `key=value` texts; dots reach into nested values, values are YAML.
+
+    Returns:
+        The checked config.
+
+    Raises:
+        UserError: One line that names the file, the key, the value and what is allowed.
+    """
+    values = _read_mapping(path)
+    values.setdefault("output", f"runs/{path.stem}")
+    return check_config(values, str(path), overrides)
+
+
+def check_config(values: dict[str, Any], source: str, overrides: Sequence[str] = ()) -> RunConfig:
+    """Put overrides over plain values and check the whole.
+
+    Args:
+        values: Nested mappings, as YAML gives them; changed in place by the overrides.
+        source: What error messages call the values' origin.
+        overrides: `key=value` texts.
+
+    Returns:
+        The checked config.
+
+    Raises:
+        UserError: As `load_config`.
+    """
+    for override in overrides:
+        _apply_override(values, override)
+    try:
+        return RunConfig.model_validate(values)
+    except ValidationError as error:
+        raise UserError(f"{source}: {_explain(error)}") from None
+
+
+def dump_config(config: RunConfig) -> str:
+    """Return the config as YAML text, every value written out."""
+    return yaml.safe_dump(
+        config.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=100
+    )
+
+
+def _read_mapping(path: Path) -> dict[str, Any]:
+    """Read a YAML file whose top is a mapping."""
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: is not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{path}: must be a YAML mapping (key: value), not {_type_name(values)}")
+    return values
+
+
+def _type_name(value: object) -> str:
+    """Name a YAML value's type as YAML does."""
+    names = {list: "a list", str: "a text", type(None): "empty"}
+    return names.get(type(value), f"a {type(value).__name__}")
+
+
+def _apply_override(values: dict[str, Any], override: str) -> None:
+    """Set one dotted key."""
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise UserError(f"{override!r}: an override is key=value, such as seed=3")
+    *parents, leaf = key.strip().split(".")
+    for parent in parents:
+        inner = values.setdefault(parent, {})
+        if not isinstance(inner, dict):
+            raise UserError(f"{key}: {parent} holds no keys of its own")
+        values = inner
+    values[leaf] = text if not parents and _is_text(leaf) else _parse_value(key, text)
+
+
+def _is_text(key: str) -> bool:
+    """Tell whether a top-level key takes text as it stands ("prompt=yes" is no truth value)."""
+    field = RunConfig.model_fields.get(key)
+    return field is not None and field.annotation is str
+
+
+def _parse_value(key: str, text: str) -> Any:  # noqa: ANN401 - YAML values are of any type
+    """Parse an override's value as YAML."""
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise UserError(f"{key} = {text}: is not a YAML value") from None
+
+
+def _explain(error: ValidationError) -> str:
+    """Say the first thing that is wrong in one line."""
+    first = error.errors()[0]
+    path = [str(part) for part in first["loc"]]
+    key = ".".join(path)
+    if first["type"] == "extra_forbidden":
+        allowed = _keys_beside(path)
+        close = difflib.get_close_matches(path[-1], allowed, n=1)
+        hint = f"did you mean {close[0]}? " if close else ""
+        return f"{key}: unknown key; {hint}allowed: {', '.join(allowed)}"
+    if first["type"] == "missing":
+        return f"{key}: is missing"
+    message = first["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+    if "pattern" in message:
+        message = "allowed: auto, cpu, mps, cuda, cuda:<number>"
+    return f"{key} = {first['input']!r}: {message}" if key else message
+
+
+def _keys_beside(path: list[str]) -> list[str]:
+    """List the keys allowed where an unknown one stood."""
+    model: type[BaseModel] = RunConfig
+    for part in path[:-1]:
+        annotation = model.model_fields[part].annotation
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            model = annotation
+    return list(model.model_fields)

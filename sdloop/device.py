@@ -1,0 +1,74 @@
+"""Which device and dtype a run uses."""
+
+from __future__ import annotations
+
+import ctypes
+import platform
+from typing import TYPE_CHECKING
+
+from sdloop.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+
+
+def check_device(name: str) -> None:
+    """Refuse a device that cannot be there, without importing torch.
+
+    Args:
+        name: "auto", "cpu", "mps", "cuda" or "cuda:<number>".
+
+    Raises:
+        UserError: It is not there.
+    """
+    kind, _, number = name.partition(":")
+    if kind == "mps" and (platform.system(), platform.machine()) != ("Darwin", "arm64"):
+        raise UserError("device = mps: not there; it needs a Mac with Apple silicon")
+    if kind == "cuda":
+        count = _driver_devices()
+        if int(number or 0) >= count:
+            raise UserError(
+                f"device = {name}: not there; the driver knows {count} CUDA devices; "
+                "allowed: auto, cpu"
+            )
+
+
+def choose_device(name: str, dtype_name: str) -> tuple[torch.device, torch.dtype]:
+    """Turn the names of the config into a device and a dtype.
+
+    Args:
+        name: A device's name; "auto" takes CUDA, then Apple's mps, then the CPU.
+        dtype_name: A dtype's name; "auto" takes float16 on CUDA and float32 elsewhere.
+
+    Returns:
+        Both.
+
+    Raises:
+        UserError: torch cannot use this device.
+    """
+    import torch
+
+    if name == "auto":
+        has_mps = torch.backends.mps.is_available()
+        name = "cuda" if torch.cuda.is_available() else "mps" if has_mps else "cpu"
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UserError(f"device = {name}: this build of torch, {torch.__version__}, cannot use it")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise UserError(f"device = {name}: this build of torch, {torch.__version__}, cannot use it")
+    if dtype_name == "auto":
+        dtype_name = "float16" if device.type == "cuda" else "float32"
+    return device, getattr(torch, dtype_name)
+
+
+def _driver_devices() -> int:
+    """Ask the CUDA driver how many devices there are; 0 where there is no driver."""
+    library = "nvcuda.dll" if platform.system() == "Windows" else "libcuda.so.1"
+    try:
+        driver = ctypes.CDLL(library)
+    except OSError:
+        return 0
+    count = ctypes.c_int(0)
+    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
+        return 0
+    return count.value

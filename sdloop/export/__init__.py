@@ -1,0 +1,1 @@
+"""Arrays -> files. Nothing in here knows a network."""

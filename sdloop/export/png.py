@@ -1,0 +1,22 @@
+"""Pictures -> numbered PNG files."""
+
+from pathlib import Path
+
+import imageio.v3 as iio
+import numpy as np
+from numpy.typing import NDArray
+
+from sdloop.files import replacing
+
+
+def write_frames(folder: Path, images: NDArray[np.uint8]) -> None:
+    """Write one PNG a picture, 000.png onwards.
+
+    Args:
+        folder: Is made if it is not there.
+        images: (frames, H, W, 3), uint8.
+    """
+    digits = max(3, len(str(len(images) - 1)))
+    for number, image in enumerate(images):
+        with replacing(folder / f"{number:0{digits}d}.png") as temporary:
+            iio.imwrite(temporary, image, plugin="pillow", extension=".png")

@@ -1,0 +1,165 @@
+"""The denoising loop, written out: the only caller of the UNet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from diffusers import UNet2DConditionModel
+
+    from sdloop.schedule import Schedule
+
+
+@dataclass(frozen=True)
+class Denoised:
+    """Every step of a batch of samples, float32, on the loop's device.
+
+    Attributes:
+        latents: (rows + 1, batch, 4, h, w); frame 0 is the noise, frame i + 1 follows row i.
+        z0_hat: (rows, batch, 4, h, w), the clean latent that row i's output predicts.
+        eps_rms: (rows, batch), root mean square of the guided eps.
+        guidance_rms: (rows, batch), the same of eps_cond - eps_uncond; NaN without guidance.
+        eps_uncond: (rows, batch, 4, h, w), or None where it was not captured.
+        eps_cond: Likewise.
+    """
+
+    latents: Tensor
+    z0_hat: Tensor
+    eps_rms: Tensor
+    guidance_rms: Tensor
+    eps_uncond: Tensor | None
+    eps_cond: Tensor | None
+
+
+def initial_noise(seeds: Sequence[int], channels: int, height: int, width: int) -> Tensor:
+    """Draw frame 0, float32 on the CPU, so that a seed means the same noise on every device.
+
+    Args:
+        seeds: One seed a sample.
+        channels: The latent channels, 4 for Stable Diffusion.
+        height: Latent height, the picture's over the VAE's factor.
+        width: Latent width.
+
+    Returns:
+        (len(seeds), channels, height, width), standard normal.
+    """
+    shape = (1, channels, height, width)
+    draws = [torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
+    return torch.cat(draws)
+
+
+@torch.no_grad()
+def denoise(
+    unet: UNet2DConditionModel,
+    schedule: Schedule,
+    z: Tensor,
+    embeddings: Tensor,
+    guidance_scale: float = 7.5,
+    capture: Sequence[str] = (),
+    on_row: Callable[[int], None] | None = None,
+) -> Denoised:
+    """Walk the schedule's rows from noise to picture and keep every frame.
+
+    The host is never made to wait for the device in here.
+
+    Args:
+        unet: Its device and dtype are used for its call; all else is float32.
+        schedule: The table of the sampler.
+        z: (batch, 4, h, w), frame 0.
+        embeddings: (2 batch, tokens, width), [uncond, cond]; (batch, ...) for guidance_scale 1.
+        guidance_scale: s in eps = uncond + s (cond - uncond), classifier-free guidance (Ho and
+            Salimans 2022, arXiv:2207.12598, with s = w + 1); 1 means the conditional output alone.
+        capture: Any of "eps_uncond" and "eps_cond", to keep these too.
+        on_row: Called with the row's number after each row was issued.
+
+    Returns:
+        The frames and what was predicted on the way.
+
+    Raises:
+        ValueError: The embeddings' batch fits neither z nor guidance.
+    """
+    guided = guidance_scale != 1
+    if len(embeddings) != (2 if guided else 1) * len(z):
+        raise ValueError(f"{len(embeddings)} embeddings for {len(z)} samples, guided: {guided}")
+    device = unet.device
+    table = {
+        name: torch.from_numpy(getattr(schedule, name)).to(device, torch.float32)
+        for name in ("a", "b", "w", "z0_from_z", "z0_from_output", "eps_from_z", "eps_from_output")
+    }
+    timesteps = torch.from_numpy(schedule.timesteps).to(device)
+    rows = len(schedule)
+    latents = torch.empty((rows + 1, *z.shape), device=device)
+    latents[0] = z
+    z0_hat = torch.empty((rows, *z.shape), device=device)
+    kept = {name: torch.empty_like(z0_hat) for name in capture}
+    eps_rms = torch.empty((rows, len(z)), device=device)
+    guidance_rms = torch.full_like(eps_rms, float("nan"))
+    outputs = torch.zeros((schedule.num_slots, *z.shape), device=device)
+
+    for row in range(rows):
+        z = latents[row]
+        uncond, cond = predict(unet, z, timesteps[row], embeddings, guided)
+        output = cond if uncond is None else uncond + guidance_scale * (cond - uncond)
+
+        outputs[schedule.slot[row]] = output
+        mixture = torch.tensordot(table["w"][row], outputs, dims=1)
+        base = latents[schedule.base_frame[row]]
+        latents[row + 1] = table["a"][row] * base + table["b"][row] * mixture
+        z0_hat[row] = table["z0_from_z"][row] * z + table["z0_from_output"][row] * output
+
+        eps_from_z, eps_from_output = table["eps_from_z"][row], table["eps_from_output"][row]
+        eps_rms[row] = _rms(eps_from_z * z + eps_from_output * output)
+        if uncond is not None:
+            guidance_rms[row] = _rms(eps_from_output * (cond - uncond))
+        for name, eps in kept.items():
+            raw = cond if name == "eps_cond" or uncond is None else uncond
+            eps[row] = eps_from_z * z + eps_from_output * raw
+        if on_row is not None:
+            on_row(row)
+
+    return Denoised(
+        latents, z0_hat, eps_rms, guidance_rms, kept.get("eps_uncond"), kept.get("eps_cond")
+    )
+
+
+def predict(
+    unet: UNet2DConditionModel, z: Tensor, timestep: Tensor, embeddings: Tensor, guided: bool
+) -> tuple[Tensor | None, Tensor]:
+    """Call the UNet once, on [uncond, cond] where guided.
+
+    Args:
+        unet: The network.
+        z: (batch, 4, h, w), float32.
+        timestep: (), int64, on the unet's device.
+        embeddings: (2 batch or batch, tokens, width).
+        guided: Whether there is an unconditional half.
+
+    Returns:
+        The unconditional output (None if not guided) and the conditional, float32, as z.
+    """
+    doubled = torch.cat([z, z]) if guided else z
+    output = unet(doubled.to(unet.dtype), timestep, encoder_hidden_states=embeddings).sample
+    if not guided:
+        return None, output.float()
+    uncond, cond = output.float().chunk(2)
+    return uncond, cond
+
+
+def first_bad_row(denoised: Denoised) -> int | None:
+    """Return the first row that wrote a value that is not finite; None if all are finite.
+
+    It waits for the device once.
+    """
+    bad = ~torch.isfinite(denoised.latents[1:].flatten(1)).all(dim=1).cpu().numpy()
+    return int(np.argmax(bad)) if bad.any() else None
+
+
+def _rms(values: Tensor) -> Tensor:
+    """Return the root mean square of each sample, (batch,)."""
+    return values.flatten(1).square().mean(dim=1).sqrt()

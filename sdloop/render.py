@@ -1,0 +1,160 @@
+"""Every export again from a saved trajectory, without the UNet.
+
+python -m sdloop.render RUN_FOLDER... [key=value ...]
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from sdloop.cli import Console, exit_code_of
+from sdloop.config import RunConfig, check_config, dump_config
+from sdloop.errors import UserError
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKL
+
+    from sdloop.schedule import Schedule
+    from sdloop.trajectory import Trajectory
+
+CONFIG_FILE, TRAJECTORY_FILE = "config.yaml", "trajectory.safetensors"
+RENDER_KEYS = ("decode", "difference", "export", "device", "dtype")
+
+
+def export_run(
+    folder: Path,
+    config: RunConfig,
+    trajectory: Trajectory,
+    schedule: Schedule,
+    vae: AutoencoderKL,
+    console: Console,
+) -> None:
+    """Decode a trajectory and write everything that is shown of it.
+
+    Args:
+        folder: The run's folder.
+        config: What is drawn and how.
+        trajectory: The run.
+        schedule: The table that made it.
+        vae: Of the run's model.
+        console: Shows progress and times the stages.
+    """
+    from sdloop.decode import decode
+    from sdloop.difference import difference_maps, viridis
+    from sdloop.export.gif import IndexedFrame, beside, hold_last, quantize, write_gif
+    from sdloop.export.png import write_frames
+    from sdloop.export.strip import default_stages, write_strip
+    from sdloop.export.table import write_steps
+    from sdloop.measure import measure_steps
+
+    export = config.export
+    with console.stage("decode", len(trajectory.latents)) as advance:
+        images = decode(vae, trajectory.latents, config.decode.batch_size, advance)
+    with console.stage("difference"):
+        maps = difference_maps(images, config.difference.reduce, config.difference.scale)
+        measures = measure_steps(trajectory, schedule, maps)
+    with console.stage("export"):
+        rows = len(schedule)
+        delays = hold_last(rows + 1, export.delay_ms, export.hold_ms)
+        colormap = viridis()
+        frames = (quantize(image) for image in images)
+        write_gif(folder / "frames.gif", frames, delays, export.scale)
+        differences = (IndexedFrame(indices, colormap) for indices in maps.indices)
+        write_gif(folder / "difference.gif", differences, delays[1:], export.scale)
+        pairs = (beside(*pair, colormap) for pair in zip(images[1:], maps.indices, strict=True))
+        write_gif(folder / "evolution.gif", pairs, delays[1:], export.scale)
+        write_strip(
+            folder / "strip.png",
+            images,
+            maps,
+            export.stages or default_stages(rows),
+            export.scale,
+            color_bar=config.difference.scale == "global",
+        )
+        write_steps(folder / "steps.csv", measures)
+        if export.png_frames:
+            write_frames(folder / "frames", images)
+            write_frames(folder / "differences", maps.rgb)
+
+
+def render(folder: Path, overrides: Sequence[str], console: Console) -> None:
+    """Make every export of a run again.
+
+    Args:
+        folder: A run's folder.
+        overrides: `key=value`, of the keys that do not change the sampling.
+        console: Shows progress.
+
+    Raises:
+        UserError: The folder holds no run, or an override is not one of these keys.
+    """
+    from sdloop.files import replacing
+    from sdloop.models import find, load_vae
+    from sdloop.wiring import resolve
+
+    for override in overrides:
+        key = override.partition("=")[0].partition(".")[0]
+        if key not in RENDER_KEYS:
+            raise UserError(
+                f"{override}: render cannot change {key or 'this'}; allowed: "
+                f"{', '.join(RENDER_KEYS)}"
+            )
+    config = _saved_config(folder, overrides)
+    source = find(config.model, config.model_config_from)
+    config, schedule = resolve(config, source)
+
+    from sdloop.device import choose_device
+    from sdloop.trajectory import Trajectory
+
+    device, dtype = choose_device(config.device, config.dtype)
+    trajectory = Trajectory.load(folder / TRAJECTORY_FILE)
+    if trajectory.timesteps.tolist() != schedule.timesteps.tolist():
+        raise UserError(f"{folder}: {TRAJECTORY_FILE} was not made with {CONFIG_FILE}'s scheduler")
+    with console.stage("load"):
+        vae = load_vae(source, device, dtype)
+    export_run(folder, config, trajectory, schedule, vae, console)
+    with replacing(folder / CONFIG_FILE) as temporary:
+        temporary.write_text(dump_config(config), encoding="utf-8")
+    console.close(folder)
+
+
+def _saved_config(folder: Path, overrides: Sequence[str]) -> RunConfig:
+    """Read a run folder's config and put overrides over it."""
+    path = folder / CONFIG_FILE
+    try:
+        values: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError, UnicodeDecodeError):
+        raise UserError(f"{folder}: holds no run ({CONFIG_FILE} cannot be read)") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{path}: must be a YAML mapping")
+    return check_config(values, str(path), overrides)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m sdloop.render", description="Make every export of saved runs again."
+    )
+    parser.add_argument("folders", nargs="+", metavar="RUN_FOLDER | key=value")
+    parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    options = parser.parse_args(arguments)
+    overrides = [text for text in options.folders if "=" in text]
+    folders = [Path(text) for text in options.folders if "=" not in text]
+
+    def command() -> None:
+        if not folders:
+            raise UserError("no run folder given; for example: runs/astronaut")
+        for folder in folders:
+            render(folder, overrides, Console(options.quiet))
+
+    return exit_code_of(command)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

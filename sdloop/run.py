@@ -1,0 +1,238 @@
+"""The front door: a config -> a run's folder.
+
+python -m sdloop.run CONFIG... [key=value ...]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import sys
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sdloop.cli import Console, check_writable, exit_code_of, warn
+from sdloop.config import RunConfig, dump_config, load_config
+from sdloop.errors import UserError
+from sdloop.render import CONFIG_FILE, TRAJECTORY_FILE, export_run
+
+if TYPE_CHECKING:
+    from sdloop.models import Models, ModelSource
+    from sdloop.schedule import Schedule
+    from sdloop.trajectory import Trajectory
+
+MANIFEST_FILE = "manifest.json"
+MANIFEST_FORMAT = 1
+PACKAGES = ("sdloop", "torch", "transformers", "diffusers", "numpy", "imageio", "pillow")
+
+
+def run(config: RunConfig, console: Console, overwrite: bool = False) -> Path:
+    """Sample, keep every step, and show them.
+
+    Args:
+        config: The run.
+        console: Shows progress and times the stages.
+        overwrite: Replace a run of another config in the same folder.
+
+    Returns:
+        The run's folder.
+
+    Raises:
+        UserError: Something in the config does not fit the model, the machine or the folder.
+    """
+    config, source, schedule = prepare(config)
+    folder = Path(config.output)
+    check_writable(folder)
+    with console.stage("import"):
+        from sdloop.device import choose_device
+
+        device, dtype = choose_device(config.device, config.dtype)
+        config = config.model_copy(
+            update={"device": str(device), "dtype": str(dtype).removeprefix("torch.")}
+        )
+        _check_folder(folder, config, overwrite)
+        from sdloop.models import load
+    with console.stage("load"):
+        models = load(source, device, dtype)
+    trajectory = sample(config, models, schedule, console)
+
+    from sdloop.files import replacing
+
+    with replacing(folder / CONFIG_FILE) as temporary:
+        temporary.write_text(dump_config(config), encoding="utf-8")
+    trajectory.save(folder / TRAJECTORY_FILE)
+    export_run(folder, config, trajectory, schedule, models.vae, console)
+    manifest = _manifest(config, models, schedule, console)
+    with replacing(folder / MANIFEST_FILE) as temporary:
+        temporary.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+    console.close(folder)
+    return folder
+
+
+def prepare(config: RunConfig) -> tuple[RunConfig, ModelSource, Schedule]:
+    """Do every check that needs no network library.
+
+    Args:
+        config: As the user wrote it.
+
+    Returns:
+        The config with all but the device written out, the model's facts, and the schedule.
+
+    Raises:
+        UserError: Says what does not fit.
+    """
+    from sdloop.device import check_device
+    from sdloop.models import find
+    from sdloop.wiring import resolve
+
+    check_device(config.device)
+    source = find(config.model, config.model_config_from)
+    resolved, schedule = resolve(config, source)
+    return resolved, source, schedule
+
+
+def sample(config: RunConfig, models: Models, schedule: Schedule, console: Console) -> Trajectory:
+    """Encode the prompt, draw the noise, walk the loop.
+
+    Args:
+        config: With its size written out.
+        models: The loaded networks.
+        schedule: The sampler's table.
+        console: Shows progress.
+
+    Returns:
+        The trajectory, on the CPU.
+
+    Raises:
+        UserError: The UNet gave a value that is not finite.
+    """
+    import torch
+
+    from sdloop.loop import denoise, first_bad_row, initial_noise
+    from sdloop.text import encode_prompts, words_cut
+    from sdloop.trajectory import Trajectory
+
+    guided = config.guidance_scale != 1
+    negative = [config.negative_prompt] if guided else None
+    for key, text in (("prompt", config.prompt), ("negative_prompt", config.negative_prompt)):
+        cut = words_cut(models.tokenizer, text)
+        if cut:
+            limit = models.tokenizer.model_max_length
+            warn(f"{key}: longer than the model's {limit} tokens; left out: {' '.join(cut)!r}")
+    with console.stage("text"):
+        embeddings = encode_prompts(
+            models.tokenizer, models.text_encoder, [config.prompt], negative
+        )
+    assert config.height is not None  # prepare wrote the size out
+    assert config.width is not None
+    factor = models.source.vae_factor
+    z = initial_noise(
+        [config.seed],
+        models.source.latent_channels,
+        config.height // factor,
+        config.width // factor,
+    )
+    with console.stage("denoise", len(schedule)) as advance:
+        denoised = denoise(
+            models.unet,
+            schedule,
+            z.to(models.device),
+            embeddings,
+            config.guidance_scale,
+            config.capture,
+            lambda row: advance(1),
+        )
+        bad = first_bad_row(denoised)
+    if bad is not None:
+        raise UserError(
+            f"denoise: row {bad} (timestep {schedule.timesteps[bad]}) gave values that are not "
+            f"finite in {config.dtype}; try dtype=float32"
+        )
+    timesteps = torch.from_numpy(schedule.timesteps)
+    return Trajectory.of_sample(denoised, timesteps, config.model_dump(mode="json"))
+
+
+def _check_folder(folder: Path, config: RunConfig, overwrite: bool) -> None:
+    """Never lay a run over another one that the user did not give up."""
+    if overwrite or not folder.exists() or not any(folder.iterdir()):
+        return
+    saved = folder / CONFIG_FILE
+    if not saved.is_file():
+        raise UserError(
+            f"output = {folder}: holds files that are no run; use another folder or --overwrite"
+        )
+    if saved.read_text(encoding="utf-8") != dump_config(config):
+        raise UserError(
+            f"output = {folder}: holds a run of another config; use another folder "
+            f"(output=...) or --overwrite"
+        )
+
+
+def _manifest(
+    config: RunConfig, models: Models, schedule: Schedule, console: Console
+) -> dict[str, Any]:
+    """Collect what the run was made with."""
+    import torch
+
+    from sdloop.models import hash_weights
+
+    name = torch.cuda.get_device_name(models.device) if models.device.type == "cuda" else ""
+    return {
+        "format": MANIFEST_FORMAT,
+        "versions": {
+            "python": platform.python_version(),
+            **{package: metadata.version(package) for package in PACKAGES},
+        },
+        "platform": platform.platform(),
+        "device": config.device,
+        "device_name": name or platform.processor() or platform.machine(),
+        "dtype": config.dtype,
+        "seeds": [config.seed],
+        "rows": len(schedule),
+        "model": config.model,
+        "weights_sha256": hash_weights(models.source, models.dtype.itemsize == 2),
+        "timings_ms": console.timings_ms,
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m sdloop.run",
+        description="Sample with Stable Diffusion, keep every step, and show how the picture "
+        "came about.",
+        epilog="A key=value overrides the config; dots reach into nested keys. For example: "
+        "python -m sdloop.run configs/astronaut.yaml seed=3 scheduler.num_steps=20",
+    )
+    parser.add_argument("configs", nargs="+", metavar="CONFIG | key=value")
+    parser.add_argument("--dry-run", action="store_true", help="print the config, load nothing")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace a run of another config in the folder"
+    )
+    parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    options = parser.parse_args(arguments)
+    overrides = [text for text in options.configs if "=" in text]
+    paths = [Path(text) for text in options.configs if "=" not in text]
+
+    def command() -> None:
+        if not paths:
+            raise UserError("no config given; for example: configs/astronaut.yaml")
+        configs = [load_config(path, overrides) for path in paths]
+        outputs = [config.output for config in configs]
+        if len(set(outputs)) < len(outputs):
+            raise UserError(f"output = {outputs[0]}: several configs would write to one folder")
+        prepared = [prepare(config)[0] for config in configs]
+        if options.dry_run:
+            print("---\n".join(dump_config(config) for config in prepared), end="")
+            return
+        for config in configs:
+            run(config, Console(options.quiet), options.overwrite)
+
+    return exit_code_of(command)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,60 @@
+"""What run and render have in common: a config and a model's facts -> what they come to."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from sdloop.errors import UserError
+from sdloop.schedule import Schedule, make_schedule, read_settings
+
+if TYPE_CHECKING:
+    from sdloop.config import RunConfig
+    from sdloop.models import ModelSource
+
+OVERRIDABLE = ("timestep_spacing", "steps_offset", "set_alpha_to_one", "skip_prk_steps")
+
+
+def resolve(config: RunConfig, source: ModelSource) -> tuple[RunConfig, Schedule]:
+    """Fill in what the config leaves to the model, and check one against the other.
+
+    Args:
+        config: As the user wrote it.
+        source: The model's facts.
+
+    Returns:
+        The config with size and scheduler written out, and the schedule.
+
+    Raises:
+        UserError: Size, scheduler or stages do not fit the model.
+    """
+    factor = source.vae_factor
+    height = config.height or source.sample_size[0] * factor
+    width = config.width or source.sample_size[1] * factor
+    for key, pixels in (("height", height), ("width", width)):
+        if pixels % factor:
+            raise UserError(f"{key} = {pixels}: allowed: multiples of {factor}, the VAE's factor")
+    given = config.scheduler
+    settings = read_settings(source.scheduler, None if given.type == "model" else given.type)
+    overrides = {key: getattr(given, key) for key in OVERRIDABLE}
+    settings = replace(
+        settings, **{key: value for key, value in overrides.items() if value is not None}
+    )
+    schedule = make_schedule(settings, given.num_steps)
+    for stage in config.export.stages or ():
+        if stage >= len(schedule):
+            raise UserError(
+                f"export.stages = {list(config.export.stages or ())}: stage {stage} is beyond the "
+                f"last row; allowed: 0 to {len(schedule) - 1}"
+            )
+    resolved = {key: getattr(settings, key) for key in OVERRIDABLE} | {"type": settings.kind}
+    return (
+        config.model_copy(
+            update={
+                "height": height,
+                "width": width,
+                "scheduler": given.model_copy(update=resolved),
+            }
+        ),
+        schedule,
+    )

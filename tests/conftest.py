@@ -1,0 +1,120 @@
+"""Small random models in Stable Diffusion's layout, built on the spot."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import AutoencoderKL, PNDMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from sdloop.models import Models, find, load
+
+TOKENS = 16
+SCHEDULER = {
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+    "beta_schedule": "scaled_linear",
+    "set_alpha_to_one": False,
+    "skip_prk_steps": True,
+    "steps_offset": 1,
+}
+
+
+def build_tokenizer(folder: Path) -> None:
+    """Write a CLIP tokenizer that spells every word in letters, one token each."""
+    letters = [chr(code) for code in range(33, 127)]
+    words = [*letters, *(letter + "</w>" for letter in letters)]
+    vocabulary = {word: number for number, word in enumerate(words)}
+    vocabulary |= {"<|startoftext|>": len(words), "<|endoftext|>": len(words) + 1}
+    folder.mkdir(parents=True)
+    (folder / "vocab.json").write_text(json.dumps(vocabulary))
+    (folder / "merges.txt").write_text("#version: 0.2\n")
+    (folder / "tokenizer_config.json").write_text(
+        json.dumps(
+            {
+                "tokenizer_class": "CLIPTokenizer",
+                "model_max_length": TOKENS,
+                "bos_token": "<|startoftext|>",
+                "eos_token": "<|endoftext|>",
+                "pad_token": "<|endoftext|>",
+                "unk_token": "<|endoftext|>",
+            }
+        )
+    )
+
+
+def build_model(folder: Path, prediction_type: str = "epsilon", text_width: int = 32) -> Path:
+    """Write a whole model with seeded random weights."""
+    torch.manual_seed(7)
+    build_tokenizer(folder / "tokenizer")
+    tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
+    text = CLIPTextConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=text_width,
+        intermediate_size=2 * text_width,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        max_position_embeddings=TOKENS,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    unet = UNet2DConditionModel(
+        sample_size=8,
+        block_out_channels=(16, 32),
+        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+        layers_per_block=1,
+        cross_attention_dim=text_width,
+        attention_head_dim=4,
+        norm_num_groups=8,
+    )
+    vae = AutoencoderKL(
+        block_out_channels=(16, 16, 32, 32),
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        latent_channels=4,
+        norm_num_groups=8,
+        sample_size=64,
+    )
+    scheduler = PNDMScheduler(**SCHEDULER, prediction_type=prediction_type)
+    StableDiffusionPipeline(
+        vae, CLIPTextModel(text), tokenizer, unet, scheduler, None, None, None, False
+    ).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory) -> Path:
+    """Return a random model that predicts epsilon."""
+    return build_model(tmp_path_factory.mktemp("model") / "epsilon")
+
+
+@pytest.fixture(scope="session")
+def v_model_folder(tmp_path_factory) -> Path:
+    """Return a random model that predicts v, with another text width, as SD 2.x."""
+    return build_model(tmp_path_factory.mktemp("model") / "v", "v_prediction", text_width=48)
+
+
+@pytest.fixture(scope="session")
+def models(model_folder) -> Models:
+    """Return the loaded epsilon model, float32 on the CPU."""
+    return load(find(str(model_folder)), torch.device("cpu"), torch.float32)
+
+
+@pytest.fixture(scope="session")
+def v_models(v_model_folder) -> Models:
+    """Return the loaded v model, float32 on the CPU."""
+    return load(find(str(v_model_folder)), torch.device("cpu"), torch.float32)
+
+
+@pytest.fixture
+def tiny_config(tmp_path, model_folder) -> Path:
+    """Return a config of a quick run on the random model; its output is in tmp_path."""
+    path = tmp_path / "tiny.yaml"
+    path.write_text(
+        f"prompt: a cat\nmodel: {model_folder}\noutput: {tmp_path / 'run'}\nseed: 3\n"
+        "scheduler: {num_steps: 5}\nexport: {stages: [0, 2, 5]}\n"
+    )
+    return path

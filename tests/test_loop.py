@@ -1,0 +1,172 @@
+"""The hand-written loop against diffusers' StableDiffusionPipeline."""
+
+import itertools
+
+import pytest
+import torch
+from diffusers import StableDiffusionPipeline
+
+from sdloop.loop import denoise, first_bad_row, initial_noise
+from sdloop.models import find, load
+from sdloop.schedule import alphas_cumprod, make_schedule, read_settings
+from sdloop.text import encode_prompts
+
+from .test_schedule import config_of, make_oracle
+
+PROMPT, NEGATIVE = "a panda", "rain"
+SPACINGS = ("leading", "linspace", "trailing")
+STEPS = (1, 2, 3, 7, 20, 50)
+FULL = [
+    (sampler, spacing, steps, offset, to_one, guidance, negative)
+    for sampler, spacing, steps, offset, to_one, guidance, negative in itertools.product(
+        ("ddim", "plms", "prk"), SPACINGS, STEPS, (0, 1), (False, True), (1.0, 7.5), ("", NEGATIVE)
+    )
+    if (sampler != "prk" or steps >= 4) and not (guidance == 1 and negative)
+]
+# every pair of values meets somewhere among these; the whole product is the slow test
+COVERING = FULL[:: len(FULL) // 48 - 1 | 1]
+
+
+def assert_parity(models, prediction, case):
+    """Compare every frame with what the pipeline's callback sees."""
+    sampler, spacing, steps, offset, to_one, guidance, negative = case
+    oracle = make_oracle(sampler, prediction, spacing, offset, to_one)
+    z = initial_noise([11], 4, 8, 8)
+    pipeline = StableDiffusionPipeline(
+        models.vae, models.text_encoder, models.tokenizer, models.unet, oracle, None, None, None,
+        requires_safety_checker=False,
+    )  # fmt: skip
+    pipeline.scheduler = oracle  # its constructor sets steps_offset to 1
+    pipeline.set_progress_bar_config(disable=True)
+    seen = [z]
+
+    def keep(pipe, step, timestep, values):
+        seen.append(values["latents"].clone())
+        return {}
+
+    last = pipeline(
+        PROMPT, negative_prompt=negative or None, guidance_scale=guidance, latents=z.clone(),
+        num_inference_steps=steps, output_type="latent", callback_on_step_end=keep,
+    ).images  # fmt: skip
+
+    schedule = make_schedule(read_settings(config_of(oracle)), steps)
+    embeddings = encode_prompts(
+        models.tokenizer, models.text_encoder, [PROMPT], [negative] if guidance != 1 else None
+    )
+    ours = denoise(models.unet, schedule, z, embeddings, guidance)
+    assert len(seen) == len(ours.latents)
+    for frame, theirs in zip(ours.latents, seen, strict=True):
+        torch.testing.assert_close(frame, theirs, rtol=0, atol=1e-4 * float(theirs.abs().max()))
+    torch.testing.assert_close(ours.latents[-1], last, rtol=0, atol=1e-4 * float(last.abs().max()))
+
+
+@pytest.mark.parametrize("case", COVERING, ids=str)
+def test_latents_equal_the_pipeline_epsilon(models, case):
+    assert_parity(models, "epsilon", case)
+
+
+@pytest.mark.parametrize("case", COVERING[1::2], ids=str)
+def test_latents_equal_the_pipeline_v_prediction(v_models, case):
+    assert_parity(v_models, "v_prediction", case)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", FULL, ids=str)
+def test_latents_equal_the_pipeline_whole_product(models, v_models, case):
+    assert_parity(models, "epsilon", case)
+    assert_parity(v_models, "v_prediction", case)
+
+
+@pytest.mark.parametrize("sampler", ["ddim", "plms", "prk"])
+def test_latents_equal_the_pipeline_bundled(sampler):
+    models = load(find("bundled"), torch.device("cpu"), torch.float32)
+    size = models.source.sample_size
+    assert size == (16, 16)
+    assert_parity(models, "epsilon", (sampler, "leading", 20, 1, False, 7.5, NEGATIVE))
+
+
+@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
+@pytest.mark.parametrize("sampler", ["ddim", "plms", "prk"])
+def test_z0_hat_is_the_definition_for_every_row(models, v_models, sampler, prediction):
+    networks = models if prediction == "epsilon" else v_models
+    settings = read_settings(config_of(make_oracle(sampler, prediction, "leading", 1, False)))
+    schedule = make_schedule(settings, 7)
+    embeddings = encode_prompts(networks.tokenizer, networks.text_encoder, [PROMPT], [""])
+    ours = denoise(networks.unet, schedule, initial_noise([2], 4, 8, 8), embeddings, 3.0)
+    alphas = alphas_cumprod(settings)
+    for row, t in enumerate(schedule.timesteps):
+        z = ours.latents[row]
+        with torch.no_grad():
+            both = networks.unet(torch.cat([z, z]), int(t), embeddings).sample
+        uncond, cond = both.chunk(2)
+        output = uncond + 3.0 * (cond - uncond)
+        alpha = float(alphas[t])
+        if prediction == "epsilon":
+            z0 = (z - (1 - alpha) ** 0.5 * output) / alpha**0.5
+            eps = output
+        else:
+            z0 = alpha**0.5 * z - (1 - alpha) ** 0.5 * output
+            eps = alpha**0.5 * output + (1 - alpha) ** 0.5 * z
+        scale = float(z0.abs().max())
+        torch.testing.assert_close(ours.z0_hat[row], z0, rtol=0, atol=1e-4 * scale)
+        torch.testing.assert_close(ours.eps_rms[row, 0], eps.square().mean().sqrt())
+
+
+def test_captured_eps_combine_to_the_guided_one(v_models):
+    settings = read_settings(config_of(make_oracle("ddim", "v_prediction", "leading", 1, False)))
+    schedule = make_schedule(settings, 4)
+    embeddings = encode_prompts(v_models.tokenizer, v_models.text_encoder, [PROMPT], [""])
+    ours = denoise(
+        v_models.unet, schedule, initial_noise([2], 4, 8, 8), embeddings, 3.0,
+        capture=("eps_uncond", "eps_cond"),
+    )  # fmt: skip
+    guided = ours.eps_uncond + 3.0 * (ours.eps_cond - ours.eps_uncond)
+    rms = guided.flatten(2).square().mean(dim=2).sqrt()
+    torch.testing.assert_close(ours.eps_rms, rms)
+    difference = (ours.eps_cond - ours.eps_uncond).flatten(2).square().mean(dim=2).sqrt()
+    torch.testing.assert_close(ours.guidance_rms, difference)
+
+
+def test_a_batch_of_samples_equals_each_alone(models):
+    schedule = make_schedule(read_settings(models.source.scheduler), 5)
+    z = initial_noise([4, 5], 4, 8, 8)
+    prompts = ["a cat", "a dog"]
+    together = encode_prompts(models.tokenizer, models.text_encoder, prompts, ["", ""])
+    batch = denoise(models.unet, schedule, z, together, 5.0)
+    for sample, prompt in enumerate(prompts):
+        embeddings = encode_prompts(models.tokenizer, models.text_encoder, [prompt], [""])
+        alone = denoise(models.unet, schedule, z[sample : sample + 1], embeddings, 5.0)
+        torch.testing.assert_close(batch.latents[:, sample], alone.latents[:, 0])
+
+
+@pytest.mark.parametrize("guidance", [1.0, 2.0])
+def test_unguided_calls_the_unet_on_half_the_batch(models, guidance):
+    sizes = []
+    hook = models.unet.register_forward_pre_hook(lambda module, args: sizes.append(len(args[0])))
+    schedule = make_schedule(read_settings(models.source.scheduler), 3)
+    negative = None if guidance == 1 else [""]
+    embeddings = encode_prompts(models.tokenizer, models.text_encoder, [PROMPT], negative)
+    ours = denoise(models.unet, schedule, initial_noise([0], 4, 8, 8), embeddings, guidance)
+    hook.remove()
+    assert sizes == [1 if guidance == 1 else 2] * 4
+    assert ours.guidance_rms.isnan().all() == (guidance == 1)
+
+
+def test_embeddings_of_the_wrong_batch_are_refused(models):
+    schedule = make_schedule(read_settings(models.source.scheduler), 3)
+    embeddings = encode_prompts(models.tokenizer, models.text_encoder, [PROMPT])
+    with pytest.raises(ValueError, match="1 embeddings for 1 samples, guided: True"):
+        denoise(models.unet, schedule, initial_noise([0], 4, 8, 8), embeddings, 7.5)
+
+
+def test_noise_of_a_seed_does_not_depend_on_its_batch():
+    torch.testing.assert_close(initial_noise([3, 9], 4, 8, 8)[1:], initial_noise([9], 4, 8, 8))
+
+
+def test_first_bad_row_names_the_row(models):
+    schedule = make_schedule(read_settings(models.source.scheduler), 3)
+    embeddings = encode_prompts(models.tokenizer, models.text_encoder, [PROMPT])
+    ours = denoise(models.unet, schedule, initial_noise([0], 4, 8, 8), embeddings, 1.0)
+    assert first_bad_row(ours) is None
+    ours.latents[3, 0, 0, 0, 0] = float("nan")
+    assert first_bad_row(ours) == 2
