@@ -138,8 +138,10 @@ def _decode_in_float32(vae: AutoencoderKL, latents: Tensor, first: int) -> Tenso
     dtype = vae.dtype
     finite = torch.tensor(False)
     if dtype != torch.float32:
-        images, finite = _decode_batch(vae.to(torch.float32), latents)
-        vae.to(dtype)
+        # the class's own `to` warns of modules that it would rather cast itself; there are none
+        torch.nn.Module.to(vae, torch.float32)
+        images, finite = _decode_batch(vae, latents)
+        torch.nn.Module.to(vae, dtype)
     if not finite.item():
         raise DecodeError(
             f"decode: frames {first} to {first + len(latents) - 1} hold values that are not "

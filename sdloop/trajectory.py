@@ -18,7 +18,8 @@ from sdloop.files import replacing
 if TYPE_CHECKING:
     from sdloop.loop import Denoised
 
-FORMAT_VERSION = "1"
+FORMAT_VERSION = 1
+METADATA_KEY = "sdloop"
 REQUIRED = ("latents", "z0_hat", "eps_rms", "guidance_rms", "timesteps")
 OPTIONAL = ("eps_uncond", "eps_cond")
 
@@ -80,7 +81,9 @@ class Trajectory:
     def save(self, path: Path) -> None:
         """Write the file, whole or not at all."""
         tensors = {name: getattr(self, name) for name in (*REQUIRED, *OPTIONAL)}
-        metadata = {"format_version": FORMAT_VERSION, "config": json.dumps(self.config)}
+        # one entry, because safetensors writes several in no fixed order
+        facts = {"format_version": FORMAT_VERSION, "config": self.config}
+        metadata = {METADATA_KEY: json.dumps(facts)}
         present = {name: tensor for name, tensor in tensors.items() if tensor is not None}
         with replacing(path) as temporary:
             temporary.write_bytes(save(present, metadata))
@@ -102,8 +105,8 @@ class Trajectory:
             raise UserError(f"{path}: is not there")
         try:
             with safe_open(path, framework="pt") as file:
-                metadata = file.metadata() or {}
-                version = metadata.get("format_version")
+                facts = json.loads((file.metadata() or {}).get(METADATA_KEY, "{}"))
+                version = facts.get("format_version")
                 if version != FORMAT_VERSION:
                     raise UserError(
                         f"{path}: format_version = {version}; this version reads {FORMAT_VERSION}"
@@ -117,9 +120,9 @@ class Trajectory:
                     for field in fields(cls)
                     if field.name != "config"
                 }
-        except SafetensorError as error:
+        except (SafetensorError, ValueError) as error:
             raise UserError(f"{path}: is damaged: {error}") from None
-        trajectory = cls(config=json.loads(metadata["config"]), **tensors)  # type: ignore[arg-type]
+        trajectory = cls(config=facts.get("config", {}), **tensors)  # type: ignore[arg-type]
         trajectory._check(path)
         return trajectory
 

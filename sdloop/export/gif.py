@@ -5,6 +5,7 @@ here, because encoders of whole animations merge equal frames and share palettes
 Format: GIF89a specification, CompuServe 1990.
 """
 
+import io
 import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -103,9 +104,12 @@ def hold_last(count: int, delay_ms: int, hold_ms: int) -> list[int]:
 
 def _encode(indices: NDArray[np.uint8], palette: NDArray[np.uint8]) -> bytes:
     """Compress one frame: image descriptor, local palette, data."""
-    whole = iio.imwrite(
-        "<bytes>", indices, plugin="pillow", extension=".gif", mode="P", palette=palette.tobytes()
-    )
+    buffer = io.BytesIO()
+    with iio.imopen(buffer, "w", plugin="pillow", extension=".gif") as writer:
+        writer.write(indices, mode="P", interlace=0)
+        # the writer's own `palette` option reorders the colours by those of a grey ramp
+        writer.images_to_write[0].putpalette(palette.tobytes())
+    whole = buffer.getvalue()
     size_bits = whole[10] & 0x07
     table_end = HEADER_BYTES + 3 * 2 ** (size_bits + 1)
     table = whole[HEADER_BYTES:table_end]

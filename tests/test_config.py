@@ -1,0 +1,109 @@
+"""Configs and overrides."""
+
+import pytest
+import yaml
+
+from sdloop.config import RunConfig, dump_config, load_config
+from sdloop.errors import UserError
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Return a function that writes a config file."""
+
+    def write_text(text, name="robot.yaml"):
+        path = tmp_path / name
+        path.write_text(text)
+        return path
+
+    return write_text
+
+
+def test_defaults_are_filled_in(write):
+    config = load_config(write("prompt: a robot"))
+    assert config.output == "runs/robot"
+    assert config.scheduler.num_steps == 50
+    assert config.model == "bundled"
+
+
+def test_dumped_config_loads_to_the_same(write):
+    config = load_config(write("prompt: 'a: \"#\" ü'\nexport: {stages: [0, 3]}\nseed: 4"))
+    assert load_config(write(dump_config(config), "again.yaml")) == config
+
+
+@pytest.mark.parametrize(
+    ("override", "reach", "expected"),
+    [
+        ("seed=7", lambda c: c.seed, 7),
+        ("scheduler.num_steps=9", lambda c: c.scheduler.num_steps, 9),
+        ("export.stages=[1, 2]", lambda c: c.export.stages, (1, 2)),
+        ("export.stages=null", lambda c: c.export.stages, None),
+        ("prompt=yes", lambda c: c.prompt, "yes"),
+        ("prompt=a = b: c", lambda c: c.prompt, "a = b: c"),
+        ("guidance_scale=3", lambda c: c.guidance_scale, 3.0),
+        ("difference.scale=global", lambda c: c.difference.scale, "global"),
+        ("model=some/thing", lambda c: c.model, "some/thing"),
+    ],
+)
+def test_overrides_reach_every_level(write, override, reach, expected):
+    path = write("prompt: p\nexport: {stages: [0]}")
+    assert reach(load_config(path, [override])) == expected
+
+
+def test_later_overrides_win(write):
+    assert load_config(write("prompt: p"), ["seed=1", "seed=2"]).seed == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "overrides", "said"),
+    [
+        ("prompt: p\nsede: 1", [], r"sede: unknown key; did you mean seed\?"),
+        ("prompt: p", ["export.sale=2"], r"export.sale: unknown key; did you mean scale\?"),
+        ("seed: 1", [], "prompt: is missing"),
+        ("prompt: 3", [], "prompt = 3: must be a valid string"),
+        ("prompt: p\nseed: '1'", [], "seed = '1': must be a valid integer"),
+        ("prompt: p\nseed: true", [], "seed = True: must be a valid integer"),
+        ("prompt: p", ["seed=-1"], "seed = -1: must be greater than or equal to 0"),
+        ("prompt: p", ["scheduler.num_steps=0"], "num_steps = 0: must be greater"),
+        ("prompt: p", ["scheduler.type=euler"], "'euler': must be 'model', 'ddim' or 'pndm'"),
+        ("prompt: p", ["guidance_scale=.nan"], "guidance_scale = nan: must be a finite number"),
+        ("prompt: p", ["guidance_scale=0.9"], "guidance_scale = 0.9: must be greater"),
+        ("prompt: p", ["height=100000"], "height = 100000: must be less"),
+        ("prompt: p", ["device=tpu"], "device = 'tpu': allowed: auto, cpu"),
+        ("prompt: p", ["export.delay_ms=25"], "delay_ms = 25: must be a multiple of 10"),
+        ("prompt: p", ["seed"], "'seed': an override is key=value"),
+        ("prompt: p", ["seed=[1"], r"seed = \[1: is not a YAML value"),
+        ("prompt: p", ["prompt.x=1"], "prompt holds no keys"),
+        ("prompt: p\nscheduler: 3", [], "scheduler = 3"),
+        ("- a\n- b", [], "must be a YAML mapping"),
+        ("", [], "must be a YAML mapping .* not empty"),
+        ("a: [", [], "is not YAML"),
+        ("prompt: p\nguidance_scale: 1\ncapture: [eps_uncond]", [], "makes no unconditional call"),
+        ("prompt: !!python/object:os.system p", [], "is not YAML"),
+    ],
+)
+def test_bad_values_are_named_in_one_line(write, text, overrides, said):
+    with pytest.raises(UserError, match=said) as error:
+        load_config(write(text), overrides)
+    assert "\n" not in str(error.value)
+
+
+def test_missing_and_unreadable_files_are_named(tmp_path):
+    with pytest.raises(UserError, match=r"nothing.yaml: cannot be read: No such file"):
+        load_config(tmp_path / "nothing.yaml")
+    with pytest.raises(UserError, match="cannot be read"):
+        load_config(tmp_path)
+    (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00\x01\x80")
+    with pytest.raises(UserError, match=r"binary.yaml: is not YAML"):
+        load_config(tmp_path / "binary.yaml")
+
+
+def test_config_cannot_be_changed(write):
+    config = load_config(write("prompt: p"))
+    with pytest.raises(Exception, match="frozen"):
+        config.seed = 3
+
+
+def test_every_key_is_in_the_dump():
+    dumped = yaml.safe_load(dump_config(RunConfig(prompt="p")))
+    assert set(dumped) == set(RunConfig.model_fields)

@@ -1,0 +1,114 @@
+"""Latents to pictures, in batches."""
+
+import numpy as np
+import pytest
+import torch
+
+from sdloop import decode as decode_module
+from sdloop.decode import DecodeError, decode, largest_batch
+
+
+@pytest.fixture
+def latents():
+    return torch.randn(7, 4, 8, 8, generator=torch.Generator().manual_seed(1))
+
+
+def test_pictures_equal_the_vae_one_by_one(models, latents):
+    images = decode(models.vae, latents, batch_size=3)
+    assert images.shape == (7, 64, 64, 3)
+    assert images.dtype == np.uint8
+    for image, z in zip(images, latents, strict=True):
+        with torch.no_grad():
+            alone = models.vae.decode(z[None] / models.vae.config.scaling_factor).sample[0]
+        levels = ((alone / 2 + 0.5).clamp(0, 1) * 255).round().permute(1, 2, 0).numpy()
+        assert np.abs(levels - image).max() <= 1
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 4, 7, 100, None])
+def test_batch_size_changes_no_pixel_by_more_than_one_level(models, latents, batch_size):
+    reference = decode(models.vae, latents, batch_size=1).astype(int)
+    assert np.abs(decode(models.vae, latents, batch_size) - reference).max() <= 1
+
+
+def fail_above(vae, monkeypatch, limit, message="CUDA out of memory"):
+    """Make the VAE run out of memory on batches beyond a limit; return the sizes it was asked."""
+    real, sizes = vae.decode, []
+
+    def limited(z):
+        sizes.append(len(z))
+        if len(z) > limit:
+            raise torch.OutOfMemoryError(message)
+        return real(z)
+
+    monkeypatch.setattr(vae, "decode", limited)
+    return sizes
+
+
+def test_batch_is_halved_when_memory_runs_out(models, latents, monkeypatch):
+    expected = decode(models.vae, latents, batch_size=1).astype(int)
+    sizes = fail_above(models.vae, monkeypatch, limit=2)
+    images = decode(models.vae, latents, batch_size=6)
+    assert sizes == [6, 3, 1, 1, 1, 1, 1, 1, 1]
+    assert np.abs(images - expected).max() <= 1
+
+
+def test_no_memory_for_one_frame_is_named(models, latents, monkeypatch):
+    fail_above(models.vae, monkeypatch, limit=0)
+    with pytest.raises(DecodeError, match="no memory for one frame of 8 x 8"):
+        decode(models.vae, latents)
+
+
+def test_other_errors_are_not_taken_for_lack_of_memory(models, latents, monkeypatch):
+    def broken(z):
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    monkeypatch.setattr(models.vae, "decode", broken)
+    with pytest.raises(RuntimeError, match="shapes"):
+        decode(models.vae, latents)
+
+
+def test_not_finite_in_float32_is_named_with_its_frames(models, latents):
+    latents[4] = float("nan")
+    with pytest.raises(DecodeError, match="frames 3 to 5"):
+        decode(models.vae, latents, batch_size=3)
+
+
+def test_half_precision_overflow_is_decoded_again_in_float32(model_folder, latents):
+    from sdloop.models import find, load_vae
+
+    vae = load_vae(find(str(model_folder)), torch.device("cpu"), torch.float16)
+    full = load_vae(find(str(model_folder)), torch.device("cpu"), torch.float32)
+    latents = latents * vae.config.scaling_factor
+    latents[5] *= 2e5  # beyond float16, and only in this frame
+    images = decode(vae, latents, batch_size=2)
+    assert vae.dtype == torch.float16
+    expected = decode(full, latents, batch_size=2)[4:6].astype(int)
+    assert np.abs(images[4:6] - expected).max() <= 1  # the weights were rounded to float16
+
+
+def test_no_layer_of_a_batch_reaches_two_to_the_31(models):
+    widest = []
+    hooks = [
+        module.register_forward_hook(lambda m, i, output: widest.append(output.numel()))
+        for module in models.vae.decoder.modules()
+        if isinstance(module, torch.nn.Conv2d)
+    ]
+    decode(models.vae, torch.zeros(1, 4, 8, 8), batch_size=1)
+    for hook in hooks:
+        hook.remove()
+    allowed = largest_batch(models.vae, 8, 8)
+    assert allowed * max(widest) < 2**31 <= (allowed + 1) * max(widest)
+
+
+def test_chosen_batch_follows_the_free_memory(models, latents, monkeypatch):
+    sizes = fail_above(models.vae, monkeypatch, limit=99)
+    frame_bytes = 16 * 64 * 64 * decode_module.LIVE_COPIES * 4
+    monkeypatch.setattr(decode_module, "_free_bytes", lambda device: 2 * 3 * frame_bytes)
+    decode(models.vae, latents)
+    assert sizes == [3, 3, 1]
+
+
+def test_progress_counts_every_frame(models, latents):
+    counts = []
+    decode(models.vae, latents, 3, counts.append)
+    assert counts == [3, 3, 1]

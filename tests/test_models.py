@@ -1,0 +1,275 @@
+"""Finding and loading models."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from sdloop.errors import UserError
+from sdloop.models import find, load
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def copied(model_folder, tmp_path):
+    """Return a copy of the model that a test may damage."""
+    return shutil.copytree(model_folder, tmp_path / "model")
+
+
+def edit_json(path, **changes):
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def test_facts_come_from_the_configs(model_folder):
+    source = find(str(model_folder))
+    assert source.sample_size == (8, 8)
+    assert source.vae_factor == 8
+    assert source.latent_channels == 4
+    assert source.scheduler["_class_name"] == "PNDMScheduler"
+
+
+def test_networks_are_frozen_and_in_eval_mode(models):
+    for network in (models.text_encoder, models.unet, models.vae):
+        assert not network.training
+        assert not any(weight.requires_grad for weight in network.parameters())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_dtype_reaches_every_network(model_folder, dtype):
+    loaded = load(find(str(model_folder)), CPU, dtype)
+    for network in (loaded.text_encoder, loaded.unet, loaded.vae):
+        assert {weight.dtype for weight in network.parameters()} == {dtype}
+
+
+def test_pickled_weights_are_refused(copied):
+    weights = copied / "unet/diffusion_pytorch_model.safetensors"
+    torch.save(load_file(weights), copied / "unet/diffusion_pytorch_model.bin")
+    weights.unlink()
+    with pytest.raises(UserError, match=r"has no unet/diffusion_pytorch_model.safetensors"):
+        find(str(copied))
+
+
+def test_folder_with_only_the_fp16_variant_loads(copied, models):
+    for component, stem in (("unet", "diffusion_pytorch_model"), ("text_encoder", "model")):
+        path = copied / component / f"{stem}.safetensors"
+        path.rename(path.with_name(f"{stem}.fp16.safetensors"))
+    loaded = load(find(str(copied)), CPU, torch.float32)
+    torch.testing.assert_close(loaded.unet.conv_in.weight, models.unet.conv_in.weight)
+
+
+def test_sharded_weights_load(copied, models):
+    models.unet.save_pretrained(copied / "unet", max_shard_size="100KB")
+    (copied / "unet/diffusion_pytorch_model.safetensors").unlink()
+    loaded = load(find(str(copied)), CPU, torch.float32)
+    for name, weight in loaded.unet.state_dict().items():
+        torch.testing.assert_close(weight, models.unet.state_dict()[name])
+
+
+@pytest.mark.parametrize(
+    ("file", "changes", "named"),
+    [
+        ("unet/config.json", {"in_channels": 9}, "in_channels = 9"),
+        ("unet/config.json", {"addition_embed_type": "text_time"}, "addition_embed_type"),
+        ("unet/config.json", {"_class_name": "FluxTransformer2DModel"}, "FluxTransformer2DModel"),
+        ("vae/config.json", {"shift_factor": 0.1}, "shift_factor"),
+        ("text_encoder/config.json", {"model_type": "t5"}, "t5"),
+    ],
+)
+def test_other_layouts_are_refused_by_name(copied, file, changes, named):
+    edit_json(copied / file, **changes)
+    with pytest.raises(UserError, match=named):
+        find(str(copied))
+
+
+@pytest.mark.parametrize("part", ["unet/config.json", "scheduler/scheduler_config.json"])
+def test_missing_parts_are_named(copied, part):
+    (copied / part).unlink()
+    with pytest.raises(UserError, match=f"has no {part}"):
+        find(str(copied))
+
+
+def test_damaged_config_is_named(copied):
+    (copied / "vae/config.json").write_text("{")
+    with pytest.raises(UserError, match=r"vae/config.json is not JSON"):
+        find(str(copied))
+
+
+def test_weights_that_do_not_fit_are_named(copied):
+    edit_json(copied / "unet/config.json", cross_attention_dim=64)
+    with pytest.raises(UserError, match="unet"):
+        load(find(str(copied)), CPU, torch.float32)
+
+
+@pytest.mark.parametrize("name", ["no such model", "./nothing/here", "/nowhere"])
+def test_unknown_models_are_refused_with_what_is_allowed(name):
+    with pytest.raises(UserError, match="allowed: bundled, a folder"):
+        find(name)
+
+
+def test_unreachable_hub_model_is_one_line(monkeypatch, tmp_path):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(UserError, match="the hub gave nothing") as error:
+        find("someone/something")
+    assert "\n" not in str(error.value)
+
+
+def test_hub_model_in_the_cache_loads_without_a_network(monkeypatch, tmp_path, model_folder):
+    # the hub's cache layout: models--<owner>--<name>/{refs/main, snapshots/<commit>/}
+    repository = tmp_path / "models--someone--tiny"
+    commit = "0" * 40
+    shutil.copytree(model_folder, repository / "snapshots" / commit)
+    (repository / "refs").mkdir()
+    (repository / "refs/main").write_text(commit)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    loaded = load(find("someone/tiny"), CPU, torch.float32)
+    assert loaded.source.from_hub
+    assert loaded.unet.config.sample_size == 8
+
+
+# ---- single-file checkpoints -----------------------------------------------------------------
+
+
+def to_original_vae(weights):
+    """Rename a VAE's weights as the original code names them (4 levels, 1 layer a block)."""
+    renamed = {}
+    for name, weight in weights.items():
+        new = name
+        for side, levels in (("encoder.down", range(4)), ("decoder.up", range(4))):
+            for level in levels:
+                block = f"{side}_blocks.{level}."
+                place = level if side == "encoder.down" else 3 - level
+                new = new.replace(f"{block}resnets.", f"{side}.{place}.block.")
+                new = new.replace(f"{block}downsamplers.0.", f"{side}.{place}.downsample.")
+                new = new.replace(f"{block}upsamplers.0.", f"{side}.{place}.upsample.")
+        new = new.replace("mid_block.resnets.0", "mid.block_1")
+        new = new.replace("mid_block.resnets.1", "mid.block_2")
+        new = new.replace("mid_block.attentions.0", "mid.attn_1")
+        new = new.replace("conv_norm_out", "norm_out").replace("conv_shortcut", "nin_shortcut")
+        if "attn_1" in new:
+            for old, short in (
+                ("to_q", "q"),
+                ("to_k", "k"),
+                ("to_v", "v"),
+                ("to_out.0", "proj_out"),
+            ):
+                new = new.replace(f".{old}.", f".{short}.")
+            new = new.replace("group_norm", "norm")
+            if weight.ndim == 2:  # a 1 x 1 convolution there
+                weight = weight[:, :, None, None]
+        renamed[f"first_stage_model.{new}"] = weight
+    return renamed
+
+
+def to_original_unet(weights):
+    """Rename the small UNet's weights: two levels, one layer a block, attention in the outer."""
+    places = {
+        "conv_in.": "input_blocks.0.0.",
+        "down_blocks.0.resnets.0.": "input_blocks.1.0.",
+        "down_blocks.0.attentions.0.": "input_blocks.1.1.",
+        "down_blocks.0.downsamplers.0.conv.": "input_blocks.2.0.op.",
+        "down_blocks.1.resnets.0.": "input_blocks.3.0.",
+        "mid_block.resnets.0.": "middle_block.0.",
+        "mid_block.attentions.0.": "middle_block.1.",
+        "mid_block.resnets.1.": "middle_block.2.",
+        "up_blocks.0.resnets.0.": "output_blocks.0.0.",
+        "up_blocks.0.resnets.1.": "output_blocks.1.0.",
+        "up_blocks.0.upsamplers.0.conv.": "output_blocks.1.1.conv.",
+        "up_blocks.1.resnets.0.": "output_blocks.2.0.",
+        "up_blocks.1.attentions.0.": "output_blocks.2.1.",
+        "up_blocks.1.resnets.1.": "output_blocks.3.0.",
+        "up_blocks.1.attentions.1.": "output_blocks.3.1.",
+        "time_embedding.linear_1.": "time_embed.0.",
+        "time_embedding.linear_2.": "time_embed.2.",
+        "conv_norm_out.": "out.0.",
+        "conv_out.": "out.2.",
+    }
+    resnet = {
+        "norm1.": "in_layers.0.",
+        "conv1.": "in_layers.2.",
+        "time_emb_proj.": "emb_layers.1.",
+        "norm2.": "out_layers.0.",
+        "conv2.": "out_layers.3.",
+        "conv_shortcut.": "skip_connection.",
+    }
+    renamed = {}
+    for name, weight in weights.items():
+        old = next(prefix for prefix in places if name.startswith(prefix))
+        rest = name.removeprefix(old)
+        if "resnets" in old:
+            for theirs, original in resnet.items():
+                rest = rest.replace(theirs, original)
+        renamed[f"model.diffusion_model.{places[old]}{rest}"] = weight
+    return renamed
+
+
+def original_clip(weights):
+    """Name CLIP's weights as a 1.x checkpoint does."""
+    return {
+        "cond_stage_model.transformer.text_model." + name.removeprefix("text_model."): weight
+        for name, weight in weights.items()
+    }
+
+
+def original_open_clip(weights):
+    """Name CLIP's weights as a 2.x checkpoint does, with one layer more than is used."""
+    weights = {name.removeprefix("text_model."): weight for name, weight in weights.items()}
+    renamed = {
+        "token_embedding.weight": weights["embeddings.token_embedding.weight"],
+        "positional_embedding": weights["embeddings.position_embedding.weight"],
+        "ln_final.weight": weights["final_layer_norm.weight"],
+        "ln_final.bias": weights["final_layer_norm.bias"],
+        "text_projection": torch.eye(4),
+        "transformer.resblocks.2.ln_1.weight": torch.ones(4),
+    }
+    names = {"layer_norm1": "ln_1", "layer_norm2": "ln_2", "mlp.fc1": "mlp.c_fc"}
+    names |= {"mlp.fc2": "mlp.c_proj", "self_attn.out_proj": "attn.out_proj"}
+    for layer in range(2):
+        old, new = f"encoder.layers.{layer}", f"transformer.resblocks.{layer}"
+        for kind in ("weight", "bias"):
+            for ours, theirs in names.items():
+                renamed[f"{new}.{theirs}.{kind}"] = weights[f"{old}.{ours}.{kind}"]
+            renamed[f"{new}.attn.in_proj_{kind}"] = torch.cat(
+                [weights[f"{old}.self_attn.{part}_proj.{kind}"] for part in "qkv"]
+            )
+    return {f"cond_stage_model.model.{name}": weight for name, weight in renamed.items()}
+
+
+@pytest.mark.parametrize("to_original_text", [original_clip, original_open_clip])
+def test_single_file_checkpoint_equals_the_folder(model_folder, models, tmp_path, to_original_text):
+    checkpoint = tmp_path / "model.safetensors"
+    weights = {
+        **to_original_unet(models.unet.state_dict()),
+        **to_original_vae(models.vae.state_dict()),
+        **to_original_text(models.text_encoder.state_dict()),
+    }
+    save_file({name: weight.contiguous() for name, weight in weights.items()}, checkpoint)
+    loaded = load(find(str(checkpoint), str(model_folder)), CPU, torch.float32)
+    for ours, theirs in (
+        (loaded.unet, models.unet),
+        (loaded.vae, models.vae),
+        (loaded.text_encoder, models.text_encoder),
+    ):
+        state = theirs.state_dict()
+        assert set(ours.state_dict()) == set(state)
+        for name, weight in ours.state_dict().items():
+            torch.testing.assert_close(weight, state[name], msg=name)
+
+
+def test_checkpoint_that_lacks_a_network_is_refused(tmp_path):
+    path = tmp_path / "lora.safetensors"
+    save_file({"lora_unet.weight": torch.zeros(1)}, path)
+    with pytest.raises(UserError, match="holds no text_encoder"):
+        find(str(path))
+
+
+@pytest.mark.parametrize("content", [b"", b"\x80\x02pickle", b"\xff" * 64])
+def test_file_that_is_no_safetensors_is_refused(tmp_path, content):
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="is not a safetensors file"):
+        find(str(path))

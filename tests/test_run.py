@@ -1,0 +1,312 @@
+"""The two commands, as a user calls them."""
+
+import json
+import os
+import pty
+import statistics
+import subprocess
+import sys
+import termios
+import time
+from pathlib import Path
+
+import imageio.v3 as iio
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+from sdloop import render as render_module
+from sdloop import run as run_module
+from sdloop.decode import decode
+from sdloop.difference import difference_maps
+from sdloop.trajectory import Trajectory
+
+EXPORTS = ("frames.gif", "difference.gif", "evolution.gif", "strip.png", "steps.csv")
+EVERYTHING = {*EXPORTS, "config.yaml", "manifest.json", "trajectory.safetensors"}
+CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
+
+
+def shell(*arguments, **options):
+    """Run a command of the package in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", *map(str, arguments)],
+        capture_output=True, text=True, timeout=120, **options,
+    )  # fmt: skip
+
+
+def contents(folder, names=EXPORTS):
+    return {name: (folder / name).read_bytes() for name in names}
+
+
+def test_run_leaves_the_folder_of_the_design(tiny_config, tmp_path, models):
+    assert run_module.main([str(tiny_config)]) == 0
+    folder = tmp_path / "run"
+    assert {entry.name for entry in folder.iterdir()} == EVERYTHING
+    trajectory = Trajectory.load(folder / "trajectory.safetensors")
+    assert trajectory.latents.shape == (7, 4, 8, 8)  # 5 PLMS steps: 6 rows
+    for name, count in (("frames.gif", 7), ("difference.gif", 6), ("evolution.gif", 6)):
+        with Image.open(folder / name) as animation:
+            assert animation.n_frames == count
+    images = decode(models.vae, trajectory.latents)
+    maps = difference_maps(images)
+    with Image.open(folder / "difference.gif") as animation:
+        for row in range(6):
+            animation.seek(row)
+            np.testing.assert_array_equal(np.asarray(animation.convert("RGB")), maps.rgb[row])
+    assert len((folder / "steps.csv").read_text().splitlines()) == 7
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["device"] == "cpu"
+    assert manifest["dtype"] == "float32"
+    assert manifest["rows"] == 6
+    assert len(manifest["weights_sha256"]) == 3
+    assert {"load", "denoise", "decode"} <= set(manifest["timings_ms"])
+    assert manifest["versions"]["torch"] == torch.__version__
+
+
+def test_saved_config_gives_the_same_run_again(tiny_config, tmp_path):
+    assert run_module.main([str(tiny_config)]) == 0
+    folder = tmp_path / "run"
+    before = contents(folder, EVERYTHING - {"manifest.json"})
+    saved = yaml.safe_load((folder / "config.yaml").read_text())
+    assert saved["height"] == 64
+    assert saved["scheduler"]["skip_prk_steps"] is True
+    assert saved["device"] == "cpu"
+    assert run_module.main([str(folder / "config.yaml")]) == 0
+    assert contents(folder, EVERYTHING - {"manifest.json"}) == before
+
+
+def test_render_again_is_identical_and_needs_no_unet(tiny_config, tmp_path, monkeypatch):
+    assert run_module.main([str(tiny_config)]) == 0
+    folder = tmp_path / "run"
+    before = contents(folder)
+    for name in EXPORTS:
+        (folder / name).unlink()
+    monkeypatch.setattr("sdloop.loop.predict", None)
+    monkeypatch.setattr("sdloop.models.load", None)
+    assert render_module.main([str(folder)]) == 0
+    assert contents(folder) == before
+
+
+def test_render_with_another_scale_changes_the_maps_alone(tiny_config, tmp_path):
+    assert run_module.main([str(tiny_config)]) == 0
+    folder = tmp_path / "run"
+    before = contents(folder)
+    assert render_module.main([str(folder), "difference.scale=global"]) == 0
+    after = contents(folder)
+    assert {name for name in EXPORTS if before[name] != after[name]} == {
+        "difference.gif", "evolution.gif", "strip.png",
+    }  # fmt: skip
+    assert yaml.safe_load((folder / "config.yaml").read_text())["difference"]["scale"] == "global"
+    assert render_module.main([str(folder), "difference.scale=image"]) == 0
+    assert contents(folder) == before
+
+
+@pytest.mark.parametrize("override", ["prompt=x", "seed=3", "scheduler.num_steps=3"])
+def test_render_refuses_what_would_change_the_sampling(tiny_config, tmp_path, capsys, override):
+    assert run_module.main([str(tiny_config)]) == 0
+    assert render_module.main([str(tmp_path / "run"), override]) == 2
+    assert "render cannot change" in capsys.readouterr().err
+
+
+def test_render_of_a_folder_without_a_run_is_refused(tmp_path, capsys):
+    assert render_module.main([str(tmp_path)]) == 2
+    assert "holds no run" in capsys.readouterr().err
+
+
+def test_png_frames_where_asked(tiny_config, tmp_path, models):
+    assert run_module.main([str(tiny_config), "export.png_frames=true"]) == 0
+    folder = tmp_path / "run"
+    assert len(list((folder / "frames").glob("*.png"))) == 7
+    assert len(list((folder / "differences").glob("*.png"))) == 6
+    images = decode(models.vae, Trajectory.load(folder / "trajectory.safetensors").latents)
+    np.testing.assert_array_equal(iio.imread(folder / "frames/006.png"), images[6])
+
+
+def test_size_and_scale_are_honoured(tiny_config, tmp_path):
+    assert run_module.main([str(tiny_config), "height=96", "width=64", "export.scale=2"]) == 0
+    with Image.open(tmp_path / "run/frames.gif") as animation:
+        assert animation.size == (128, 192)
+
+
+def test_capture_keeps_both_halves(tiny_config, tmp_path):
+    assert run_module.main([str(tiny_config), "capture=[eps_uncond, eps_cond]"]) == 0
+    trajectory = Trajectory.load(tmp_path / "run/trajectory.safetensors")
+    assert trajectory.eps_uncond.shape == trajectory.eps_cond.shape == (6, 4, 8, 8)
+
+
+def test_run_of_another_config_is_not_overwritten(tiny_config, tmp_path, capsys):
+    assert run_module.main([str(tiny_config)]) == 0
+    before = contents(tmp_path / "run", EVERYTHING)
+    assert run_module.main([str(tiny_config), "seed=99"]) == 2
+    assert "another config" in capsys.readouterr().err
+    assert contents(tmp_path / "run", EVERYTHING) == before
+    assert run_module.main([str(tiny_config), "seed=99", "--overwrite"]) == 0
+    assert contents(tmp_path / "run")["frames.gif"] != before["frames.gif"]
+
+
+def test_folder_with_other_files_is_not_touched(tiny_config, tmp_path, capsys):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/thesis.tex").write_text("years of work")
+    assert run_module.main([str(tiny_config)]) == 2
+    assert "files that are no run" in capsys.readouterr().err
+    assert [entry.name for entry in (tmp_path / "run").iterdir()] == ["thesis.tex"]
+
+
+def test_long_prompt_warns_with_the_words_that_were_cut(tiny_config, capsys):
+    assert run_module.main([str(tiny_config), "prompt=abcde fghij klmno pq"]) == 0
+    assert "left out: 'klmno pq'" in capsys.readouterr().err
+
+
+def test_values_that_are_not_finite_are_named(tiny_config, tmp_path, capsys, monkeypatch):
+    from sdloop import loop
+
+    real = loop.predict
+
+    def broken(unet, z, timestep, embeddings, guided):
+        uncond, cond = real(unet, z, timestep, embeddings, guided)
+        return uncond, torch.where(timestep < 500, torch.nan, cond)
+
+    monkeypatch.setattr(loop, "predict", broken)
+    assert run_module.main([str(tiny_config)]) == 2
+    # 5 steps, offset 1: 801, 601, 601, 401
+    assert "row 3 (timestep 401) gave values that are not finite" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["sede=1"], "did you mean seed"),
+        (["guidance_scale=abc"], "guidance_scale = 'abc'"),
+        (["model=/no/such/folder"], "model = /no/such/folder"),
+        (["height=100"], "height = 100: allowed: multiples of 8"),
+        (["export.stages=[0, 6]"], "stage 6 is beyond the last row; allowed: 0 to 5"),
+        (["device=cuda:99"], "device = cuda:99: not there"),
+        (["output=/dev/null/run"], "/dev/null is not a folder"),
+        (["scheduler.skip_prk_steps=false", "scheduler.num_steps=2"], "needs at least 4"),
+    ],
+)
+def test_bad_input_is_one_line_and_nothing_is_written(tiny_config, tmp_path, arguments, said):
+    before = set(tmp_path.iterdir())
+    result = shell("sdloop.run", tiny_config, *arguments)
+    assert result.returncode == 2
+    assert said in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert result.stdout == ""
+    assert set(tmp_path.iterdir()) == before
+
+
+def test_several_configs_run_one_after_the_other(tiny_config, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = "\n".join(
+        line for line in tiny_config.read_text().splitlines() if not line.startswith("output")
+    )
+    for name in ("a", "b"):
+        Path(f"{name}.yaml").write_text(text)
+    assert run_module.main(["a.yaml", "b.yaml", "output=same"]) == 2
+    assert "several configs" in capsys.readouterr().err
+    assert run_module.main(["a.yaml", "b.yaml"]) == 0
+    assert contents(tmp_path / "runs/a") == contents(tmp_path / "runs/b")
+
+
+def test_dry_run_prints_the_resolved_config_and_loads_nothing(tiny_config, tmp_path):
+    code = (
+        "import sys; from sdloop.run import main; code = main(sys.argv[1:]);"
+        "assert 'torch' not in sys.modules; sys.exit(code)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code, str(tiny_config), "seed=5", "--dry-run"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    printed = yaml.safe_load(result.stdout)
+    assert printed["seed"] == 5
+    assert printed["height"] == 64
+    assert printed["scheduler"]["type"] == "pndm"
+    assert not (tmp_path / "run").exists()
+
+
+def test_quiet_where_stdout_is_no_terminal(tiny_config):
+    result = shell("sdloop.run", tiny_config)
+    assert result.returncode == 0
+    assert (result.stdout, result.stderr) == ("", "")
+
+
+def read_terminal(*arguments):
+    """Run a command on a pseudo-terminal; return what a user would see."""
+    leader, follower = pty.openpty()
+    termios.tcsetwinsize(follower, (24, 100))
+    with subprocess.Popen(
+        [sys.executable, "-m", *map(str, arguments)], stdout=follower, stderr=follower
+    ) as process:
+        os.close(follower)
+        seen = b""
+        while True:
+            try:
+                chunk = os.read(leader, 4096)
+            except OSError:  # the other end is closed
+                break
+            if not chunk:
+                break
+            seen += chunk
+    os.close(leader)
+    assert process.returncode == 0
+    return seen.decode()
+
+
+def test_terminal_shows_bars_and_a_closing_line(tiny_config, tmp_path):
+    seen = read_terminal("sdloop.run", tiny_config)
+    assert "denoise" in seen
+    assert "6/6" in seen
+    assert "7/7" in seen
+    closing = seen.strip().splitlines()[-1]
+    assert str(tmp_path / "run") in closing
+    assert "decode" in closing
+
+
+def test_terminal_stays_empty_with_quiet(tiny_config):
+    assert read_terminal("sdloop.run", tiny_config, "--quiet") == ""
+
+
+def test_help_and_errors_answer_in_half_the_time_of_importing_torch(tiny_config):
+    def seconds(*arguments):
+        times = []
+        for _ in range(3):
+            start = time.perf_counter()
+            subprocess.run([sys.executable, *map(str, arguments)], capture_output=True)
+            times.append(time.perf_counter() - start)
+        return statistics.median(times)
+
+    limit = seconds("-c", "import torch") / 2
+    assert seconds("-m", "sdloop.run", "--help") < limit
+    assert seconds("-m", "sdloop.run", tiny_config, "sede=1") < limit
+    assert seconds("-m", "sdloop.run", tiny_config, "export.stages=[99]") < limit
+
+
+def test_importing_the_package_imports_no_torch():
+    code = "import sys, sdloop; assert 'torch' not in sys.modules; assert 'denoise' in dir(sdloop)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_every_public_name_can_be_had():
+    import sdloop
+
+    for name in sdloop.__all__:
+        assert getattr(sdloop, name).__doc__
+    with pytest.raises(AttributeError, match="nothing"):
+        _ = sdloop.nothing
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_shipped_configs_resolve(path, capsys):
+    assert run_module.main([str(path), "--dry-run"]) == 0
+    assert yaml.safe_load(capsys.readouterr().out)["height"] in (128, 256)
+
+
+@pytest.mark.parametrize(
+    "path", sorted((CONFIGS[0].parent / "sd15").glob("*.yaml")), ids=lambda path: path.stem
+)
+def test_stable_diffusion_configs_are_valid(path, model_folder, capsys):
+    assert run_module.main([str(path), f"model={model_folder}", "--dry-run"]) == 0
+    assert yaml.safe_load(capsys.readouterr().out)["scheduler"]["num_steps"] == 50
