@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +20,7 @@ LARGEST_BATCH = 16  # beyond it kernels gain nothing more, and memory only costs
 LAYER_ELEMENTS = 2**31  # many kernels count with 32 bits
 LIVE_COPIES = 5  # of the widest layer: input, normed, convolved, residual, workspace
 SHARE_OF_FREE = 0.5
+UNKNOWN_FREE_BYTES = 2**32
 
 
 class DecodeError(UserError):
@@ -68,7 +69,9 @@ def decode(
                     f"decode: {vae.device} has no memory for one frame of "
                     f"{latents.shape[-1]} x {latents.shape[-2]} latents; take a smaller size"
                 ) from None
-            size = max(1, size // 2)
+            size = size // 2
+            if vae.device.type == "cuda":
+                torch.cuda.empty_cache()  # what is left of the larger batch is in pieces
             continue
         batches.append(images)
         finite.append(all_finite)
@@ -117,9 +120,11 @@ def _free_bytes(device: torch.device) -> int:
     if device.type == "mps":
         return torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
     try:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):  # not every system tells
-        return 2**31
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        available = next(line for line in lines if line.startswith("MemAvailable"))
+    except (OSError, StopIteration):  # only Linux tells in this way
+        return UNKNOWN_FREE_BYTES
+    return int(available.split()[1]) * 1024
 
 
 def _decode_batch(vae: AutoencoderKL, latents: Tensor) -> tuple[Tensor, Tensor]:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from sdloop.trajectory import Trajectory
 
 CONFIG_FILE, TRAJECTORY_FILE = "config.yaml", "trajectory.safetensors"
+EXPORT_FILES = ("frames.gif", "difference.gif", "evolution.gif", "strip.png", "steps.csv")
+FRAME_FOLDERS = ("frames", "differences")
 RENDER_KEYS = ("decode", "difference", "export", "device", "dtype")
 
 
@@ -79,8 +81,8 @@ def export_run(
         )
         write_steps(folder / "steps.csv", measures)
         if export.png_frames:
-            write_frames(folder / "frames", images)
-            write_frames(folder / "differences", maps.rgb)
+            for name, pictures in zip(FRAME_FOLDERS, (images, maps.rgb), strict=True):
+                write_frames(folder / name, pictures)
 
 
 def render(folder: Path, overrides: Sequence[str], console: Console) -> None:

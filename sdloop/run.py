@@ -17,7 +17,13 @@ from typing import TYPE_CHECKING, Any
 from sdloop.cli import Console, check_writable, exit_code_of, warn
 from sdloop.config import RunConfig, dump_config, load_config
 from sdloop.errors import UserError
-from sdloop.render import CONFIG_FILE, TRAJECTORY_FILE, export_run
+from sdloop.render import (
+    CONFIG_FILE,
+    EXPORT_FILES,
+    FRAME_FOLDERS,
+    TRAJECTORY_FILE,
+    export_run,
+)
 
 if TYPE_CHECKING:
     from sdloop.models import Models, ModelSource
@@ -61,6 +67,7 @@ def run(config: RunConfig, console: Console, overwrite: bool = False) -> Path:
 
     from sdloop.files import replacing
 
+    _clear_folder(folder)
     with replacing(folder / CONFIG_FILE) as temporary:
         temporary.write_text(dump_config(config), encoding="utf-8")
     trajectory.save(folder / TRAJECTORY_FILE)
@@ -169,6 +176,15 @@ def _check_folder(folder: Path, config: RunConfig, overwrite: bool) -> None:
             f"output = {folder}: holds a run of another config; use another folder "
             f"(output=...) or --overwrite"
         )
+
+
+def _clear_folder(folder: Path) -> None:
+    """Remove what an earlier run left, so that no file of it stands among the new ones."""
+    for name in (CONFIG_FILE, MANIFEST_FILE, TRAJECTORY_FILE, *EXPORT_FILES):
+        (folder / name).unlink(missing_ok=True)
+    for name in FRAME_FOLDERS:
+        for picture in (folder / name).glob("*.png"):
+            picture.unlink()
 
 
 def _manifest(

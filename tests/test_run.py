@@ -23,7 +23,7 @@ from sdloop.decode import decode
 from sdloop.difference import difference_maps
 from sdloop.trajectory import Trajectory
 
-EXPORTS = ("frames.gif", "difference.gif", "evolution.gif", "strip.png", "steps.csv")
+EXPORTS = render_module.EXPORT_FILES
 EVERYTHING = {*EXPORTS, "config.yaml", "manifest.json", "trajectory.safetensors"}
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
 
@@ -144,6 +144,12 @@ def test_run_of_another_config_is_not_overwritten(tiny_config, tmp_path, capsys)
     assert contents(tmp_path / "run", EVERYTHING) == before
     assert run_module.main([str(tiny_config), "seed=99", "--overwrite"]) == 0
     assert contents(tmp_path / "run")["frames.gif"] != before["frames.gif"]
+
+
+def test_overwriting_leaves_nothing_of_the_earlier_run(tiny_config, tmp_path):
+    assert run_module.main([str(tiny_config), "export.png_frames=true"]) == 0
+    assert run_module.main([str(tiny_config), "seed=99", "--overwrite"]) == 0
+    assert not list((tmp_path / "run").rglob("0*.png"))
 
 
 def test_folder_with_other_files_is_not_touched(tiny_config, tmp_path, capsys):
