@@ -27,8 +27,10 @@ if TYPE_CHECKING:
     from sdloop.export.table import write_steps
     from sdloop.loop import Denoised, denoise, initial_noise
     from sdloop.measure import StepMeasures, measure_steps
-    from sdloop.models import Models, ModelSource, find, load
-    from sdloop.schedule import Schedule, SchedulerSettings, make_schedule, read_settings
+    from sdloop.model_source import ModelSource, find
+    from sdloop.models import Models, load
+    from sdloop.schedule import Schedule, make_schedule
+    from sdloop.scheduler_config import SchedulerSettings, read_settings
     from sdloop.text import encode_prompts
     from sdloop.trajectory import Trajectory
 
@@ -44,8 +46,10 @@ _HOMES = {
     "export.table": ("write_steps",),
     "loop": ("Denoised", "denoise", "initial_noise"),
     "measure": ("StepMeasures", "measure_steps"),
-    "models": ("Models", "ModelSource", "find", "load"),
-    "schedule": ("Schedule", "SchedulerSettings", "make_schedule", "read_settings"),
+    "model_source": ("ModelSource", "find"),
+    "models": ("Models", "load"),
+    "schedule": ("Schedule", "make_schedule"),
+    "scheduler_config": ("SchedulerSettings", "read_settings"),
     "text": ("encode_prompts",),
     "trajectory": ("Trajectory",),
 }

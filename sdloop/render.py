@@ -97,7 +97,8 @@ def render(folder: Path, overrides: Sequence[str], console: Console) -> None:
         UserError: The folder holds no run, or an override is not one of these keys.
     """
     from sdloop.files import replacing
-    from sdloop.models import find, load_vae
+    from sdloop.model_source import find
+    from sdloop.models import load_vae
     from sdloop.wiring import resolve
 
     for override in overrides:

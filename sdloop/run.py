@@ -6,13 +6,10 @@ python -m sdloop.run CONFIG... [key=value ...]
 from __future__ import annotations
 
 import argparse
-import json
-import platform
 import sys
 from collections.abc import Sequence
-from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sdloop.cli import Console, check_writable, exit_code_of, warn
 from sdloop.config import RunConfig, dump_config, load_config
@@ -26,13 +23,12 @@ from sdloop.render import (
 )
 
 if TYPE_CHECKING:
-    from sdloop.models import Models, ModelSource
+    from sdloop.model_source import ModelSource
+    from sdloop.models import Models
     from sdloop.schedule import Schedule
     from sdloop.trajectory import Trajectory
 
 MANIFEST_FILE = "manifest.json"
-MANIFEST_FORMAT = 1
-PACKAGES = ("sdloop", "torch", "transformers", "diffusers", "numpy", "imageio", "pillow")
 
 
 def run(config: RunConfig, console: Console, overwrite: bool = False) -> Path:
@@ -66,15 +62,14 @@ def run(config: RunConfig, console: Console, overwrite: bool = False) -> Path:
     trajectory = sample(config, models, schedule, console)
 
     from sdloop.files import replacing
+    from sdloop.manifest import write_manifest
 
     _clear_folder(folder)
     with replacing(folder / CONFIG_FILE) as temporary:
         temporary.write_text(dump_config(config), encoding="utf-8")
     trajectory.save(folder / TRAJECTORY_FILE)
     export_run(folder, config, trajectory, schedule, models.vae, console)
-    manifest = _manifest(config, models, schedule, console)
-    with replacing(folder / MANIFEST_FILE) as temporary:
-        temporary.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+    write_manifest(folder / MANIFEST_FILE, config, models, len(schedule), console.timings_ms)
     console.close(folder)
     return folder
 
@@ -92,7 +87,7 @@ def prepare(config: RunConfig) -> tuple[RunConfig, ModelSource, Schedule]:
         UserError: Says what does not fit.
     """
     from sdloop.device import check_device
-    from sdloop.models import find
+    from sdloop.model_source import find
     from sdloop.wiring import resolve
 
     check_device(config.device)
@@ -185,33 +180,6 @@ def _clear_folder(folder: Path) -> None:
     for name in FRAME_FOLDERS:
         for picture in (folder / name).glob("*.png"):
             picture.unlink()
-
-
-def _manifest(
-    config: RunConfig, models: Models, schedule: Schedule, console: Console
-) -> dict[str, Any]:
-    """Collect what the run was made with."""
-    import torch
-
-    from sdloop.models import hash_weights
-
-    name = torch.cuda.get_device_name(models.device) if models.device.type == "cuda" else ""
-    return {
-        "format": MANIFEST_FORMAT,
-        "versions": {
-            "python": platform.python_version(),
-            **{package: metadata.version(package) for package in PACKAGES},
-        },
-        "platform": platform.platform(),
-        "device": config.device,
-        "device_name": name or platform.processor() or platform.machine(),
-        "dtype": config.dtype,
-        "seeds": [config.seed],
-        "rows": len(schedule),
-        "model": config.model,
-        "weights_sha256": hash_weights(models.source, models.dtype.itemsize == 2),
-        "timings_ms": console.timings_ms,
-    }
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -6,11 +6,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sdloop.errors import UserError
-from sdloop.schedule import Schedule, make_schedule, read_settings
+from sdloop.schedule import Schedule, make_schedule
+from sdloop.scheduler_config import read_settings
 
 if TYPE_CHECKING:
     from sdloop.config import RunConfig
-    from sdloop.models import ModelSource
+    from sdloop.model_source import ModelSource
 
 OVERRIDABLE = ("timestep_spacing", "steps_offset", "set_alpha_to_one", "skip_prk_steps")
 

@@ -8,7 +8,8 @@ import torch
 from diffusers import AutoencoderKL, PNDMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from sdloop.models import Models, find, load
+from sdloop.model_source import find
+from sdloop.models import Models, load
 
 TOKENS = 16
 SCHEDULER = {

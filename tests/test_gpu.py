@@ -7,8 +7,10 @@ import torch
 from sdloop import run as run_module
 from sdloop.decode import decode
 from sdloop.loop import denoise, initial_noise
-from sdloop.models import find, load
-from sdloop.schedule import make_schedule, read_settings
+from sdloop.model_source import find
+from sdloop.models import load
+from sdloop.schedule import make_schedule
+from sdloop.scheduler_config import read_settings
 from sdloop.text import encode_prompts
 from sdloop.trajectory import Trajectory
 

@@ -7,8 +7,10 @@ import torch
 from diffusers import StableDiffusionPipeline
 
 from sdloop.loop import denoise, first_bad_row, initial_noise
-from sdloop.models import find, load
-from sdloop.schedule import alphas_cumprod, make_schedule, read_settings
+from sdloop.model_source import find
+from sdloop.models import load
+from sdloop.schedule import make_schedule
+from sdloop.scheduler_config import alphas_cumprod, read_settings
 from sdloop.text import encode_prompts
 
 from .test_schedule import config_of, make_oracle

@@ -5,7 +5,8 @@ import torch
 
 from sdloop.difference import difference_maps
 from sdloop.measure import measure_steps
-from sdloop.schedule import SchedulerSettings, make_schedule
+from sdloop.schedule import make_schedule
+from sdloop.scheduler_config import SchedulerSettings
 from sdloop.trajectory import Trajectory
 
 

@@ -8,7 +8,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from sdloop.errors import UserError
-from sdloop.models import find, load
+from sdloop.model_source import find
+from sdloop.models import load
 
 CPU = torch.device("cpu")
 

@@ -9,7 +9,8 @@ import torch
 from diffusers import DDIMScheduler, PNDMScheduler
 
 from sdloop.errors import UserError
-from sdloop.schedule import SchedulerSettings, alphas_cumprod, make_schedule, read_settings
+from sdloop.schedule import make_schedule
+from sdloop.scheduler_config import SchedulerSettings, alphas_cumprod, read_settings
 
 BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 SAMPLERS = ("ddim", "plms", "prk")

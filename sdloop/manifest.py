@@ -1,0 +1,53 @@
+"""What a run was made with: versions, device, weights, times."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sdloop.files import replacing
+from sdloop.model_source import hash_weights
+
+if TYPE_CHECKING:
+    from sdloop.config import RunConfig
+    from sdloop.models import Models
+
+FORMAT_VERSION = 1
+PACKAGES = ("sdloop", "torch", "transformers", "diffusers", "numpy", "imageio", "pillow")
+
+
+def write_manifest(
+    path: Path, config: RunConfig, models: Models, rows: int, timings_ms: Mapping[str, float]
+) -> None:
+    """Write the manifest.
+
+    Args:
+        path: The JSON file.
+        config: The run's config, with device and dtype written out.
+        models: The networks that were used.
+        rows: How many rows the schedule had.
+        timings_ms: Time of each stage.
+    """
+    import torch
+
+    name = torch.cuda.get_device_name(models.device) if models.device.type == "cuda" else ""
+    versions = {package: metadata.version(package) for package in PACKAGES}
+    facts = {
+        "format_version": FORMAT_VERSION,
+        "versions": {"python": platform.python_version(), **versions},
+        "platform": platform.platform(),
+        "device": config.device,
+        "device_name": name or platform.processor() or platform.machine(),
+        "dtype": config.dtype,
+        "seeds": [config.seed],
+        "rows": rows,
+        "model": config.model,
+        "weights_sha256": hash_weights(models.source, models.dtype.itemsize == 2),
+        "timings_ms": dict(timings_ms),
+    }
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
