@@ -1,7 +1,7 @@
 """Name -> a model that was found and checked: configs, tokenizer, weight files. Nothing is loaded.
 
-It reads only small JSON files and needs no network library, so that a wrong model, size or scheduler
-is refused at once. Weights come from safetensors alone.
+It reads only small JSON files and needs no network library, so that a wrong model, size or
+scheduler is refused at once. Weights come from safetensors alone.
 """
 
 import hashlib
@@ -107,8 +107,8 @@ def weight_files(
             shards = set(json.loads(index.read_text())["weight_map"].values())
             return [folder / shard for shard in sorted(shards)], variant
     raise UserError(
-        f"model = {source.name}: has no {component}/{stem}.safetensors; other weight formats can carry "
-        "code and are not loaded"
+        f"model = {source.name}: has no {component}/{stem}.safetensors; other weight formats can "
+        "carry code and are not loaded"
     )
 
 
@@ -233,7 +233,7 @@ def _hub_snapshot(name: str, patterns: tuple[str, ...]) -> Path:
 
     try:
         return Path(snapshot_download(name, allow_patterns=list(patterns)))
-    except Exception as error:  # the hub's client raises its own, requests' and OS errors
+    except Exception as error:  # the hub's client raises its own, HTTP and OS errors
         try:
             return Path(
                 snapshot_download(name, allow_patterns=list(patterns), local_files_only=True)
