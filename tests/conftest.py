@@ -110,6 +110,12 @@ def v_models(v_model_folder) -> Models:
     return load(find(str(v_model_folder)), torch.device("cpu"), torch.float32)
 
 
+@pytest.fixture(scope="session")
+def bundled() -> Models:
+    """Return the model that ships with the package, float32 on the CPU."""
+    return load(find("bundled"), torch.device("cpu"), torch.float32)
+
+
 @pytest.fixture
 def tiny_config(tmp_path, model_folder) -> Path:
     """Return a config of a quick run on the random model; its output is in tmp_path."""

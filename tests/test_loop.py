@@ -7,8 +7,6 @@ import torch
 from diffusers import StableDiffusionPipeline
 
 from sdloop.loop import denoise, first_bad_row, initial_noise
-from sdloop.model_source import find
-from sdloop.models import load
 from sdloop.schedule import make_schedule
 from sdloop.scheduler_config import alphas_cumprod, read_settings
 from sdloop.text import encode_prompts
@@ -26,14 +24,28 @@ FULL = [
     if (sampler != "prk" or steps >= 4) and not (guidance == 1 and negative)
 ]
 # every pair of values meets somewhere among these; the whole product is the slow test
-COVERING = FULL[:: len(FULL) // 48 - 1 | 1]
+COVERING = FULL[::11]
+BUNDLED = [
+    case for case in FULL if case[1] == "leading" and case[3] == 1 and case[4] is False
+]  # what its scheduler config says
+
+
+def test_covering_cases_hold_every_pair_of_values():
+    def pairs(cases):
+        return {
+            (i, case[i], j, case[j])
+            for case in cases
+            for i, j in itertools.combinations(range(len(case)), 2)
+        }
+
+    assert pairs(COVERING) == pairs(FULL)
 
 
 def assert_parity(models, prediction, case):
     """Compare every frame with what the pipeline's callback sees."""
     sampler, spacing, steps, offset, to_one, guidance, negative = case
     oracle = make_oracle(sampler, prediction, spacing, offset, to_one)
-    z = initial_noise([11], 4, 8, 8)
+    z = initial_noise([11], 4, *models.source.sample_size)
     pipeline = StableDiffusionPipeline(
         models.vae, models.text_encoder, models.tokenizer, models.unet, oracle, None, None, None,
         requires_safety_checker=False,
@@ -67,7 +79,7 @@ def test_latents_equal_the_pipeline_epsilon(models, case):
     assert_parity(models, "epsilon", case)
 
 
-@pytest.mark.parametrize("case", COVERING[1::2], ids=str)
+@pytest.mark.parametrize("case", COVERING, ids=str)
 def test_latents_equal_the_pipeline_v_prediction(v_models, case):
     assert_parity(v_models, "v_prediction", case)
 
@@ -80,11 +92,14 @@ def test_latents_equal_the_pipeline_whole_product(models, v_models, case):
 
 
 @pytest.mark.parametrize("sampler", ["ddim", "plms", "prk"])
-def test_latents_equal_the_pipeline_bundled(sampler):
-    models = load(find("bundled"), torch.device("cpu"), torch.float32)
-    size = models.source.sample_size
-    assert size == (16, 16)
-    assert_parity(models, "epsilon", (sampler, "leading", 20, 1, False, 7.5, NEGATIVE))
+def test_latents_equal_the_pipeline_bundled(bundled, sampler):
+    assert_parity(bundled, "epsilon", (sampler, "leading", 20, 1, False, 7.5, NEGATIVE))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", BUNDLED, ids=str)
+def test_latents_equal_the_pipeline_bundled_whole_product(bundled, case):
+    assert_parity(bundled, "epsilon", case)
 
 
 @pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
