@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from sdloop.device import choose_device
     from sdloop.difference import DifferenceMaps, difference_maps, viridis
     from sdloop.errors import UserError
-    from sdloop.export.gif import IndexedFrame, quantize, write_gif
+    from sdloop.export.gif import write_gif
+    from sdloop.export.palette import IndexedFrame, quantize
     from sdloop.export.png import write_frames
     from sdloop.export.strip import write_strip
     from sdloop.export.table import write_steps
@@ -40,7 +41,8 @@ _HOMES = {
     "device": ("choose_device",),
     "difference": ("DifferenceMaps", "difference_maps", "viridis"),
     "errors": ("UserError",),
-    "export.gif": ("IndexedFrame", "quantize", "write_gif"),
+    "export.gif": ("write_gif",),
+    "export.palette": ("IndexedFrame", "quantize"),
     "export.png": ("write_frames",),
     "export.strip": ("write_strip",),
     "export.table": ("write_steps",),

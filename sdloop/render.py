@@ -49,7 +49,8 @@ def export_run(
     """
     from sdloop.decode import decode
     from sdloop.difference import difference_maps, viridis
-    from sdloop.export.gif import IndexedFrame, beside, hold_last, quantize, write_gif
+    from sdloop.export.gif import hold_last, write_gif
+    from sdloop.export.palette import IndexedFrame, beside, quantize
     from sdloop.export.png import write_frames
     from sdloop.export.strip import default_stages, write_strip
     from sdloop.export.table import write_steps

@@ -8,62 +8,16 @@ Format: GIF89a specification, CompuServe 1990.
 import io
 import struct
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import imageio.v3 as iio
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
+from sdloop.export.palette import IndexedFrame
 from sdloop.files import replacing
 
 HEADER_BYTES = 13  # signature and logical screen descriptor
-FRAME_COLORS = 256
-
-
-@dataclass(frozen=True)
-class IndexedFrame:
-    """One picture by palette: indices uint8 (H, W) into palette uint8 (colours, 3)."""
-
-    indices: NDArray[np.uint8]
-    palette: NDArray[np.uint8]
-
-
-def quantize(image: NDArray[np.uint8], colors: int = FRAME_COLORS) -> IndexedFrame:
-    """Reduce one picture to a palette of its own, without dithering.
-
-    Args:
-        image: (H, W, 3), uint8.
-        colors: The palette's size, up to 256.
-
-    Returns:
-        The indexed picture.
-    """
-    reduced = Image.fromarray(image).quantize(
-        colors, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE
-    )
-    palette = np.array(reduced.getpalette("RGB"), dtype=np.uint8).reshape(-1, 3)
-    return IndexedFrame(np.asarray(reduced), palette)
-
-
-def beside(
-    frame: NDArray[np.uint8], indices: NDArray[np.uint8], colormap: NDArray[np.uint8]
-) -> IndexedFrame:
-    """Put a picture beside a coloured map, in one palette.
-
-    Args:
-        frame: (H, W, 3), uint8.
-        indices: (H, W), uint8, into `colormap`.
-        colormap: (256, 3), uint8; every second colour is kept, the picture gets the other half.
-
-    Returns:
-        (H, 2 W), indexed.
-    """
-    left = quantize(frame, FRAME_COLORS // 2)
-    right = (indices // 2) + np.uint8(len(left.palette))
-    palette = np.concatenate([left.palette, colormap[::2]])
-    return IndexedFrame(np.concatenate([left.indices, right], axis=1), palette)
 
 
 def enlarge(image: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
