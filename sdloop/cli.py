@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sdloop.errors import UserError
 
-USER_ERROR, SYSTEM_ERROR = 2, 1
+USER_ERROR, SYSTEM_ERROR, INTERRUPTED = 2, 1, 130
 
 
 class Console:
@@ -59,7 +59,7 @@ def exit_code_of(command: Callable[[], None]) -> int:
         command: Does the work.
 
     Returns:
-        0; 2 for a UserError; 1 for what the system refused.
+        0; 2 for a UserError; 1 for what the system refused; 130 after an interrupt.
     """
     try:
         command()
@@ -70,8 +70,9 @@ def exit_code_of(command: Callable[[], None]) -> int:
         where = f"{error.filename}: " if error.filename else ""
         print(f"error: {where}{error.strerror or error}", file=sys.stderr)
         return SYSTEM_ERROR
-    except BrokenPipeError:
-        return SYSTEM_ERROR
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
     return 0
 
 

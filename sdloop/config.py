@@ -47,11 +47,14 @@ class DifferenceConfig(_Frozen):
 
 
 class ExportConfig(_Frozen):
-    """What is drawn. Delays are in milliseconds and, as GIF counts, multiples of 10."""
+    """What is drawn; delays in milliseconds, by GIF's clock multiples of 10.
+
+    A scale of null enlarges small pictures to about 256 px; stages of null are five, spread evenly.
+    """
 
     delay_ms: DelayMs = 100
     hold_ms: DelayMs = 2000
-    scale: Annotated[int, Field(ge=1, le=16)] = 1
+    scale: Annotated[int, Field(ge=1, le=16)] | None = None
     stages: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(
         default=None, strict=False, min_length=1, max_length=12
     )

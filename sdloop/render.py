@@ -57,6 +57,7 @@ def export_run(
     from sdloop.measure import measure_steps
 
     export = config.export
+    scale = export.scale or 1
     with console.stage("decode", len(trajectory.latents)) as advance:
         images = decode(vae, trajectory.latents, config.decode.batch_size, advance)
     with console.stage("difference"):
@@ -67,17 +68,17 @@ def export_run(
         delays = hold_last(rows + 1, export.delay_ms, export.hold_ms)
         colormap = viridis()
         frames = (quantize(image) for image in images)
-        write_gif(folder / "frames.gif", frames, delays, export.scale)
+        write_gif(folder / "frames.gif", frames, delays, scale)
         differences = (IndexedFrame(indices, colormap) for indices in maps.indices)
-        write_gif(folder / "difference.gif", differences, delays[1:], export.scale)
+        write_gif(folder / "difference.gif", differences, delays[1:], scale)
         pairs = (beside(*pair, colormap) for pair in zip(images[1:], maps.indices, strict=True))
-        write_gif(folder / "evolution.gif", pairs, delays[1:], export.scale)
+        write_gif(folder / "evolution.gif", pairs, delays[1:], scale)
         write_strip(
             folder / "strip.png",
             images,
             maps,
             export.stages or default_stages(rows),
-            export.scale,
+            scale,
             color_bar=config.difference.scale == "global",
         )
         write_steps(folder / "steps.csv", measures)

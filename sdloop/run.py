@@ -119,7 +119,12 @@ def sample(config: RunConfig, models: Models, schedule: Schedule, console: Conso
 
     guided = config.guidance_scale != 1
     negative = [config.negative_prompt] if guided else None
-    for key, text in (("prompt", config.prompt), ("negative_prompt", config.negative_prompt)):
+    texts = {"prompt": config.prompt}
+    if guided:
+        texts["negative_prompt"] = config.negative_prompt
+    elif config.negative_prompt:
+        warn("negative_prompt: has no effect with guidance_scale 1")
+    for key, text in texts.items():
         cut = words_cut(models.tokenizer, text)
         if cut:
             limit = models.tokenizer.model_max_length

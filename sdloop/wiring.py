@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from sdloop.config import RunConfig
     from sdloop.model_source import ModelSource
 
+SMALL_PX = 256  # pictures are enlarged to about this size where no scale is given
 OVERRIDABLE = ("timestep_spacing", "steps_offset", "set_alpha_to_one", "skip_prk_steps")
 
 
@@ -46,16 +47,14 @@ def resolve(config: RunConfig, source: ModelSource) -> tuple[RunConfig, Schedule
         if stage >= len(schedule):
             raise UserError(
                 f"export.stages = {list(config.export.stages or ())}: stage {stage} is beyond the "
-                f"last row; allowed: 0 to {len(schedule) - 1}"
+                f"last row; allowed: 0 to {len(schedule) - 1}, or null for five spread evenly"
             )
-    resolved = {key: getattr(settings, key) for key in OVERRIDABLE} | {"type": settings.kind}
-    return (
-        config.model_copy(
-            update={
-                "height": height,
-                "width": width,
-                "scheduler": given.model_copy(update=resolved),
-            }
-        ),
-        schedule,
-    )
+    written_out = {key: getattr(settings, key) for key in OVERRIDABLE} | {"type": settings.kind}
+    scale = config.export.scale or max(1, round(SMALL_PX / min(height, width)))
+    resolved = {
+        "height": height,
+        "width": width,
+        "scheduler": given.model_copy(update=written_out),
+        "export": config.export.model_copy(update={"scale": scale}),
+    }
+    return config.model_copy(update=resolved), schedule

@@ -19,6 +19,7 @@ from sdloop import render as render_module
 from sdloop import run as run_module
 from sdloop.decode import decode
 from sdloop.difference import difference_maps
+from sdloop.export.gif import enlarge
 from sdloop.trajectory import Trajectory
 
 EXPORTS = render_module.EXPORT_FILES
@@ -52,7 +53,8 @@ def test_run_leaves_the_folder_of_the_design(tiny_config, tmp_path, models):
     with Image.open(folder / "difference.gif") as animation:
         for row in range(6):
             animation.seek(row)
-            np.testing.assert_array_equal(np.asarray(animation.convert("RGB")), maps.rgb[row])
+            pixels = np.asarray(animation.convert("RGB"))
+            np.testing.assert_array_equal(pixels, enlarge(maps.rgb[row], 4))
     assert len((folder / "steps.csv").read_text().splitlines()) == 7
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["device"] == "cpu"
@@ -126,6 +128,28 @@ def test_size_and_scale_are_honoured(tiny_config, tmp_path):
     assert run_module.main([str(tiny_config), "height=96", "width=64", "export.scale=2"]) == 0
     with Image.open(tmp_path / "run/frames.gif") as animation:
         assert animation.size == (128, 192)
+
+
+def test_small_pictures_are_enlarged_unless_told_otherwise(tiny_config, tmp_path):
+    assert run_module.main([str(tiny_config)]) == 0
+    with Image.open(tmp_path / "run/frames.gif") as animation:
+        assert animation.size == (256, 256)  # of 64
+    assert yaml.safe_load((tmp_path / "run/config.yaml").read_text())["export"]["scale"] == 4
+
+
+def test_negative_prompt_without_guidance_warns(tiny_config, capsys):
+    assert run_module.main([str(tiny_config), "guidance_scale=1", "negative_prompt=rain"]) == 0
+    assert "negative_prompt: has no effect" in capsys.readouterr().err
+
+
+def test_interrupt_is_one_line(tiny_config, tmp_path, capsys, monkeypatch):
+    def interrupt(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sdloop.loop.predict", interrupt)
+    assert run_module.main([str(tiny_config)]) == 130
+    assert capsys.readouterr().err == "interrupted\n"
+    assert not (tmp_path / "run").exists()
 
 
 def test_capture_keeps_both_halves(tiny_config, tmp_path):
