@@ -16,6 +16,7 @@ ITERATIONS = 6
 CELL_BITS = (6, 5)  # a channel; the coarser cells where a picture fills too many of the finer
 MOST_CELLS = 6000
 SEED_PX = 64
+MAP_STRIDE = 4  # a coloured map beside a picture gets by on every fourth colour
 
 Floats = NDArray[np.float32]
 
@@ -73,14 +74,15 @@ def beside(
     Args:
         frame: (H, W, 3), uint8.
         indices: (H, W), uint8, into `colormap`.
-        colormap: (256, 3), uint8; every second colour is kept, the picture gets the other half.
+        colormap: (256, 3), uint8; every fourth colour is kept, the picture gets the other 192.
 
     Returns:
         (H, 2 W), indexed.
     """
-    left = quantize(frame, COLORS // 2)
-    right = indices // 2 + np.uint8(len(left.palette))
-    palette = np.concatenate([left.palette, colormap[::2]])
+    kept = colormap[MAP_STRIDE // 2 :: MAP_STRIDE]
+    left = quantize(frame, COLORS - len(kept))
+    right = indices // MAP_STRIDE + np.uint8(len(left.palette))
+    palette = np.concatenate([left.palette, kept])
     return IndexedFrame(np.concatenate([left.indices, right], axis=1), palette)
 
 
