@@ -5,11 +5,13 @@ import shutil
 
 import pytest
 import torch
+from diffusers import StableDiffusionPipeline
 from safetensors.torch import load_file, save_file
 
 from sdloop.errors import UserError
-from sdloop.model_source import find
+from sdloop.model_source import BUNDLED, find
 from sdloop.models import load
+from sdloop.text import words_cut
 
 CPU = torch.device("cpu")
 
@@ -130,6 +132,16 @@ def test_hub_model_in_the_cache_loads_without_a_network(monkeypatch, tmp_path, m
     loaded = load(find("someone/tiny"), CPU, torch.float32)
     assert loaded.source.from_hub
     assert loaded.unet.config.sample_size == 8
+
+
+def test_bundled_model_is_small_and_loads_in_diffusers(bundled):
+    files = [path for path in BUNDLED.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) <= 48e6
+    assert {path.suffix for path in files} <= {".json", ".md", ".safetensors", ".txt"}
+    pipeline = StableDiffusionPipeline.from_pretrained(BUNDLED)
+    assert pipeline.vae_scale_factor == 8
+    torch.testing.assert_close(pipeline.unet.conv_in.weight, bundled.unet.conv_in.weight)
+    assert words_cut(pipeline.tokenizer, "an astronaut relaxing on a tropical island") == []
 
 
 # ---- single-file checkpoints -----------------------------------------------------------------
