@@ -1,7 +1,7 @@
 """What both commands share: errors as one line, progress bars, the clock of the stages."""
 
-import os
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -90,5 +90,9 @@ def check_writable(folder: Path) -> None:
         existing = existing.parent
     if not existing.is_dir():
         raise UserError(f"output = {folder}: {existing} is not a folder")
-    if not os.access(existing, os.W_OK | os.X_OK):
-        raise UserError(f"output = {folder}: {existing} cannot be written to")
+    try:
+        tempfile.TemporaryFile(dir=existing).close()
+    except OSError as error:
+        raise UserError(
+            f"output = {folder}: {existing} cannot be written to: {error.strerror}"
+        ) from None
