@@ -107,29 +107,12 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     """
     values = _read_mapping(path)
     values.setdefault("output", f"runs/{path.stem}")
-    return check_config(values, str(path), overrides)
-
-
-def check_config(values: dict[str, Any], source: str, overrides: Sequence[str] = ()) -> RunConfig:
-    """Put overrides over plain values and check the whole.
-
-    Args:
-        values: Nested mappings, as YAML gives them; changed in place by the overrides.
-        source: What error messages call the values' origin.
-        overrides: `key=value` texts.
-
-    Returns:
-        The checked config.
-
-    Raises:
-        UserError: As `load_config`.
-    """
     for override in overrides:
         _apply_override(values, override)
     try:
         return RunConfig.model_validate(values)
     except ValidationError as error:
-        raise UserError(f"{source}: {_explain(error)}") from None
+        raise UserError(f"{path}: {_explain(error)}") from None
 
 
 def dump_config(config: RunConfig) -> str:

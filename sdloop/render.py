@@ -9,12 +9,10 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import yaml
+from typing import TYPE_CHECKING
 
 from sdloop.cli import Console, exit_code_of
-from sdloop.config import RunConfig, check_config, dump_config
+from sdloop.config import RunConfig, dump_config, load_config
 from sdloop.errors import UserError
 
 if TYPE_CHECKING:
@@ -110,7 +108,9 @@ def render(folder: Path, overrides: Sequence[str], console: Console) -> None:
                 f"{override}: render cannot change {key or 'this'}; allowed: "
                 f"{', '.join(RENDER_KEYS)}"
             )
-    config = _saved_config(folder, overrides)
+    if not (folder / CONFIG_FILE).is_file():
+        raise UserError(f"{folder}: holds no run (there is no {CONFIG_FILE})")
+    config = load_config(folder / CONFIG_FILE, overrides)
     source = find(config.model, config.model_config_from)
     config, schedule = resolve(config, source)
 
@@ -127,18 +127,6 @@ def render(folder: Path, overrides: Sequence[str], console: Console) -> None:
     with replacing(folder / CONFIG_FILE) as temporary:
         temporary.write_text(dump_config(config), encoding="utf-8")
     console.close(folder)
-
-
-def _saved_config(folder: Path, overrides: Sequence[str]) -> RunConfig:
-    """Read a run folder's config and put overrides over it."""
-    path = folder / CONFIG_FILE
-    try:
-        values: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError, UnicodeDecodeError):
-        raise UserError(f"{folder}: holds no run ({CONFIG_FILE} cannot be read)") from None
-    if not isinstance(values, dict):
-        raise UserError(f"{path}: must be a YAML mapping")
-    return check_config(values, str(path), overrides)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
