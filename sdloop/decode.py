@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from sdloop.errors import UserError
@@ -33,57 +32,60 @@ def decode(
     latents: Tensor,
     batch_size: int | None = None,
     on_frames: Callable[[int], None] | None = None,
-) -> NDArray[np.uint8]:
+) -> Tensor:
     """Decode every latent to a picture.
 
     A batch for which the device has no memory is halved and tried again. A half-precision batch
-    whose pictures are not finite is decoded once more in float32.
+    whose pictures are not finite is decoded once more in float32. The host waits for the device
+    once, after the last batch.
 
     Args:
         vae: Its device and dtype are used.
         latents: (frames, 4, h, w), in the UNet's scale, on any device.
-        batch_size: Frames at once; None takes what fits half of the free memory.
-        on_frames: Called with the number of frames after each batch.
+        batch_size: Frames at once; None takes batches of equal size that fit half of the free
+            memory.
+        on_frames: Called with the number of frames after each batch was issued.
 
     Returns:
-        (frames, H, W, 3), uint8, sRGB, on the CPU.
+        (frames, H, W, 3), uint8, sRGB, on the VAE's device.
 
     Raises:
         DecodeError: Not even one frame fits, or a frame is not finite in float32 either.
     """
-    limit = largest_batch(vae, latents.shape[-2], latents.shape[-1])
-    size = min(batch_size or _fitting_batch(vae, latents), limit)
-    batches: list[Tensor] = []
+    frames, _, height, width = latents.shape
+    limit = largest_batch(vae, height, width)
+    size = min(batch_size or _even_batch(frames, _fitting_batch(vae, latents)), limit)
+    factor = 2 ** (len(vae.config.block_out_channels) - 1)
+    shape = (frames, height * factor, width * factor, 3)
+    images = torch.empty(shape, dtype=torch.uint8, device=vae.device)
+    done: list[slice] = []
     finite: list[Tensor] = []
-    starts: list[int] = []
     start = 0
-    while start < len(latents):
-        batch = latents[start : start + size]
+    while start < frames:
+        batch = slice(start, min(start + size, frames))
         try:
-            images, all_finite = _decode_batch(vae, batch)
+            images[batch], is_finite = _decode_batch(vae, latents[batch])
         except RuntimeError as error:
             if not _is_out_of_memory(error):
                 raise
             if size == 1:
                 raise DecodeError(
                     f"decode: {vae.device} has no memory for one frame of "
-                    f"{latents.shape[-1]} x {latents.shape[-2]} latents; take a smaller size"
+                    f"{width} x {height} latents; take a smaller size"
                 ) from None
             size = size // 2
             if vae.device.type == "cuda":
                 torch.cuda.empty_cache()  # what is left of the larger batch is in pieces
             continue
-        batches.append(images)
-        finite.append(all_finite)
-        starts.append(start)
-        start += len(batch)
+        done.append(batch)
+        finite.append(is_finite)
+        start = batch.stop
         if on_frames is not None:
-            on_frames(len(batch))
-    for index in np.flatnonzero(~torch.stack(finite).cpu().numpy()):
-        first = starts[index]
-        count = len(batches[index])
-        batches[index] = _decode_in_float32(vae, latents[first : first + count], first)
-    return torch.cat(batches).numpy()
+            on_frames(batch.stop - batch.start)
+    for batch, was_finite in zip(done, torch.stack(finite).tolist(), strict=True):
+        if not was_finite:
+            images[batch] = _decode_in_float32(vae, latents[batch], batch)
+    return images
 
 
 def largest_batch(vae: AutoencoderKL, latent_height: int, latent_width: int) -> int:
@@ -112,6 +114,11 @@ def _fitting_batch(vae: AutoencoderKL, latents: Tensor) -> int:
     return max(1, min(LARGEST_BATCH, fitting))
 
 
+def _even_batch(frames: int, largest: int) -> int:
+    """Spread the frames over as few batches as that takes: kernels are tuned for each new size."""
+    return math.ceil(frames / math.ceil(frames / largest))
+
+
 def _free_bytes(device: torch.device) -> int:
     """Ask how much memory is free."""
     if device.type == "cuda":
@@ -128,17 +135,16 @@ def _free_bytes(device: torch.device) -> int:
 
 
 def _decode_batch(vae: AutoencoderKL, latents: Tensor) -> tuple[Tensor, Tensor]:
-    """Decode one batch to uint8 (frames, H, W, 3) on the CPU, with a flag: all finite."""
+    """Decode one batch to uint8 (frames, H, W, 3), with a flag: all finite."""
     z = latents.to(vae.device, torch.float32) / vae.config.scaling_factor
     images = vae.decode(z.to(vae.dtype)).sample.float()
     all_finite = torch.isfinite(images).all()
     levels = ((images / 2 + 0.5).clamp(0, 1) * 255).round()
     # a NaN has no uint8; it is decoded again, so any level will do until then
-    levels = torch.nan_to_num(levels).to(torch.uint8).permute(0, 2, 3, 1)
-    return levels.cpu(), all_finite
+    return torch.nan_to_num(levels).to(torch.uint8).permute(0, 2, 3, 1), all_finite
 
 
-def _decode_in_float32(vae: AutoencoderKL, latents: Tensor, first: int) -> Tensor:
+def _decode_in_float32(vae: AutoencoderKL, latents: Tensor, batch: slice) -> Tensor:
     """Decode one batch again at full precision, and give the VAE its dtype back."""
     dtype = vae.dtype
     finite = torch.tensor(False)
@@ -149,7 +155,7 @@ def _decode_in_float32(vae: AutoencoderKL, latents: Tensor, first: int) -> Tenso
         torch.nn.Module.to(vae, dtype)
     if not finite.item():
         raise DecodeError(
-            f"decode: frames {first} to {first + len(latents) - 1} hold values that are not "
+            f"decode: frames {batch.start} to {batch.stop - 1} hold values that are not "
             "finite; try dtype=float32"
         )
     return images

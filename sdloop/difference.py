@@ -1,20 +1,27 @@
-"""Pictures -> differences between consecutive ones -> coloured maps."""
+"""Pictures -> differences between consecutive ones -> coloured maps.
 
+Works on NumPy arrays and on torch tensors, on whatever device these are: the few functions it
+needs have the same names and meaning in both. torch itself is not imported here.
+"""
+
+import sys
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
-from typing import Literal
+from types import ModuleType
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+Array = Any  # a NumPy array or a torch tensor
 Reduction = Literal["mean", "max", "rms"]
 Scale = Literal["image", "global"]
 
 
 @dataclass(frozen=True)
 class DifferenceMaps:
-    """Differences as indices into viridis.
+    """Differences as indices into viridis; arrays of the library that the pictures came in.
 
     Attributes:
         indices: uint8 (frames - 1, H, W); 0 is the dark end, 255 the yellow.
@@ -22,18 +29,20 @@ class DifferenceMaps:
         full_scale: float32 (frames - 1,), the value that 255 stands for in each map.
     """
 
-    indices: NDArray[np.uint8]
-    values: NDArray[np.float32]
-    full_scale: NDArray[np.float32]
+    indices: Array
+    values: Array
+    full_scale: Array
 
     @property
     def rgb(self) -> NDArray[np.uint8]:
-        """Return the maps in colour, (frames - 1, H, W, 3)."""
-        return viridis()[self.indices]
+        """Return the maps in colour, (frames - 1, H, W, 3), as a NumPy array."""
+        return viridis()[to_numpy(self.indices)]
 
-    def rgb_of(self, row: int) -> NDArray[np.uint8]:
-        """Return one map in colour, (H, W, 3)."""
-        return viridis()[self.indices[row]]
+    def to_numpy(self) -> "DifferenceMaps":
+        """Return the same maps as NumPy arrays."""
+        return DifferenceMaps(
+            to_numpy(self.indices), to_numpy(self.values), to_numpy(self.full_scale)
+        )
 
 
 @cache
@@ -44,7 +53,7 @@ def viridis() -> NDArray[np.uint8]:
     return np.rint(Colormap("viridis").lut(256)[:, :3] * 255).astype(np.uint8)
 
 
-def absolute_difference(images: NDArray[np.uint8], reduce: Reduction) -> NDArray[np.float32]:
+def absolute_difference(images: Array, reduce: Reduction) -> Array:
     """Return |frame i+1 - frame i| in RGB, one value a pixel.
 
     Args:
@@ -54,36 +63,54 @@ def absolute_difference(images: NDArray[np.uint8], reduce: Reduction) -> NDArray
     Returns:
         (frames - 1, H, W), float32, in 8-bit levels.
     """
-    values = np.empty((len(images) - 1, *images.shape[1:3]), dtype=np.float32)
-    for row, (before, after) in enumerate(pairwise(images)):
+    xp = library_of(images)
+    rows = []
+    for before, after in pairwise(images):
         # the larger less the smaller: uint8 cannot wrap around
-        difference = np.maximum(before, after) - np.minimum(before, after)
+        difference = xp.maximum(before, after) - xp.minimum(before, after)
+        levels = xp.asarray(difference, dtype=xp.float32)
+        red, green, blue = levels[..., 0], levels[..., 1], levels[..., 2]
         if reduce == "mean":
-            values[row] = difference.sum(axis=-1, dtype=np.uint16) / np.float32(3)
+            rows.append((red + green + blue) / 3)
         elif reduce == "max":
-            values[row] = difference.max(axis=-1)
+            rows.append(xp.maximum(xp.maximum(red, green), blue))
         else:
-            square = difference.astype(np.float32) ** 2
-            values[row] = np.sqrt(square.mean(axis=-1))
-    return values
+            rows.append(xp.sqrt((red**2 + green**2 + blue**2) / 3))
+    return xp.stack(rows)
 
 
 def difference_maps(
-    images: NDArray[np.uint8], reduce: Reduction = "mean", scale: Scale = "image"
+    images: Array, reduce: Reduction = "mean", scale: Scale = "image"
 ) -> DifferenceMaps:
     """Colour the differences between consecutive pictures.
 
     Args:
-        images: (frames, H, W, 3), uint8; at least two.
+        images: (frames, H, W, 3), uint8; at least two. A NumPy array, or a torch tensor, on whose
+            device the maps are made without waiting for it.
         reduce: How three channels become one value.
         scale: "image" makes the largest value of each map yellow, "global" the largest of all.
 
     Returns:
         The maps. A map without any difference stays dark.
     """
+    xp = library_of(images)
     values = absolute_difference(images, reduce)
-    peaks = values.max(axis=(1, 2))
-    full_scale = peaks if scale == "image" else np.full_like(peaks, peaks.max())
-    divisor = np.where(full_scale > 0, full_scale, np.float32(1))
-    indices = np.rint(values * (np.float32(255) / divisor)[:, None, None]).astype(np.uint8)
-    return DifferenceMaps(indices, values, full_scale)
+    peaks = xp.amax(values, (1, 2))
+    full_scale = peaks if scale == "image" else xp.zeros_like(peaks) + peaks.max()
+    divisors = xp.where(full_scale > 0, full_scale, xp.ones_like(full_scale))
+    factors = xp.full_like(divisors, 255) / divisors  # torch takes 255 / x for 255 * (1 / x)
+    indices = [
+        xp.asarray(xp.round(value * factor), dtype=xp.uint8)
+        for value, factor in zip(values, factors, strict=True)
+    ]
+    return DifferenceMaps(xp.stack(indices), values, full_scale)
+
+
+def to_numpy(array: Array) -> NDArray[Any]:
+    """Return a NumPy array; a torch tensor is copied from its device, or shared on the CPU."""
+    return array if isinstance(array, np.ndarray) else array.cpu().numpy()
+
+
+def library_of(array: Array) -> ModuleType:
+    """Return the library whose array this is; torch is there if it made the array."""
+    return np if isinstance(array, np.ndarray) else sys.modules["torch"]

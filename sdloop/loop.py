@@ -23,16 +23,14 @@ class Denoised:
     Attributes:
         latents: (rows + 1, batch, 4, h, w); frame 0 is the noise, frame i + 1 follows row i.
         z0_hat: (rows, batch, 4, h, w), the clean latent that row i's output predicts.
-        eps_rms: (rows, batch), root mean square of the guided eps.
-        guidance_rms: (rows, batch), the same of eps_cond - eps_uncond; NaN without guidance.
+        guidance: (rows, batch, 4, h, w), eps_cond - eps_uncond; None without guidance.
         eps_uncond: (rows, batch, 4, h, w), or None where it was not captured.
         eps_cond: Likewise.
     """
 
     latents: Tensor
     z0_hat: Tensor
-    eps_rms: Tensor
-    guidance_rms: Tensor
+    guidance: Tensor | None
     eps_uncond: Tensor | None
     eps_cond: Tensor | None
 
@@ -97,9 +95,8 @@ def denoise(
     latents = torch.empty((rows + 1, *z.shape), device=device)
     latents[0] = z
     z0_hat = torch.empty((rows, *z.shape), device=device)
+    guidance = torch.empty_like(z0_hat) if guided else None
     kept = {name: torch.empty_like(z0_hat) for name in capture}
-    eps_rms = torch.empty((rows, len(z)), device=device)
-    guidance_rms = torch.full_like(eps_rms, float("nan"))
     outputs = torch.zeros((schedule.num_slots, *z.shape), device=device)
 
     for row in range(rows):
@@ -114,18 +111,15 @@ def denoise(
         z0_hat[row] = table["z0_from_z"][row] * z + table["z0_from_output"][row] * output
 
         eps_from_z, eps_from_output = table["eps_from_z"][row], table["eps_from_output"][row]
-        eps_rms[row] = _rms(eps_from_z * z + eps_from_output * output)
-        if uncond is not None:
-            guidance_rms[row] = _rms(eps_from_output * (cond - uncond))
+        if guidance is not None and uncond is not None:
+            guidance[row] = eps_from_output * (cond - uncond)
         for name, eps in kept.items():
             raw = cond if name == "eps_cond" or uncond is None else uncond
             eps[row] = eps_from_z * z + eps_from_output * raw
         if on_row is not None:
             on_row(row)
 
-    return Denoised(
-        latents, z0_hat, eps_rms, guidance_rms, kept.get("eps_uncond"), kept.get("eps_cond")
-    )
+    return Denoised(latents, z0_hat, guidance, kept.get("eps_uncond"), kept.get("eps_cond"))
 
 
 def predict(
@@ -158,8 +152,3 @@ def first_bad_row(denoised: Denoised) -> int | None:
     """
     bad = ~torch.isfinite(denoised.latents[1:].flatten(1)).all(dim=1).cpu().numpy()
     return int(np.argmax(bad)) if bad.any() else None
-
-
-def _rms(values: Tensor) -> Tensor:
-    """Return the root mean square of each sample, (batch,)."""
-    return values.flatten(1).square().mean(dim=1).sqrt()

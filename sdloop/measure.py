@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from sdloop.difference import library_of, to_numpy
+
 if TYPE_CHECKING:
     from sdloop.difference import DifferenceMaps
     from sdloop.schedule import Schedule
@@ -67,17 +69,29 @@ def measure_steps(trajectory: Trajectory, schedule: Schedule, maps: DifferenceMa
     cosine = np.full(len(steps), np.nan)
     np.divide(dots, products, out=cosine[1:], where=products > 0)
     alpha = schedule.alphas_cumprod
+    z, z0_hat = frames[:-1], trajectory.z0_hat.flatten(1).double().numpy()
+    output = (z0_hat - schedule.z0_from_z[:, None] * z) / schedule.z0_from_output[:, None]
+    eps = schedule.eps_from_z[:, None] * z + schedule.eps_from_output[:, None] * output
+    xp = library_of(maps.values)
+    guidance_rms = np.full(len(steps), np.nan)
+    if trajectory.guidance is not None:
+        guidance_rms = _rms(trajectory.guidance.flatten(1).double().numpy())
     return StepMeasures(
         row=np.arange(len(steps)),
         timestep=schedule.timesteps,
         alpha_cumprod_from=schedule.alphas_cumprod_from,
         alpha_cumprod_to=schedule.alphas_cumprod_to,
         log_snr=np.log(alpha / (1 - alpha)),
-        z_rms=np.sqrt((frames[1:] ** 2).mean(axis=1)),
-        step_rms=np.sqrt((steps**2).mean(axis=1)),
-        eps_rms=trajectory.eps_rms.double().numpy(),
-        guidance_rms=trajectory.guidance_rms.double().numpy(),
+        z_rms=_rms(frames[1:]),
+        step_rms=_rms(steps),
+        eps_rms=_rms(eps),
+        guidance_rms=guidance_rms,
         step_cosine=cosine,
-        difference_mean=maps.values.mean(axis=(1, 2), dtype=np.float64),
-        difference_max=maps.values.max(axis=(1, 2)).astype(np.float64),
+        difference_mean=to_numpy(xp.mean(maps.values, (1, 2))).astype(np.float64),
+        difference_max=to_numpy(xp.amax(maps.values, (1, 2))).astype(np.float64),
     )
+
+
+def _rms(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the root mean square of each row."""
+    return np.sqrt((values**2).mean(axis=1))

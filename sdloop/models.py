@@ -76,7 +76,7 @@ def _load_component(
         from sdloop.single_file import load_from_checkpoint
 
         network = load_from_checkpoint(source.checkpoint, source.folder, component, dtype)
-        return network.to(device).eval().requires_grad_(False)
+        return _place(network, device)
     if source.from_hub:
         fetch_weights(source, component, dtype.itemsize == 2)
     classes = {"text_encoder": CLIPTextModel, "unet": UNet2DConditionModel, "vae": AutoencoderKL}
@@ -98,4 +98,14 @@ def _load_component(
         raise UserError(
             f"model = {source.name}: {component}: {' '.join(str(error).split())[:300]}"
         ) from None
-    return network.to(device).eval().requires_grad_(False)
+    return _place(network, device)
+
+
+def _place(network: Any, device: torch.device) -> Any:  # noqa: ANN401 - as _load_component
+    """Move a network to its device, ready to run.
+
+    Convolutions are faster with the channels innermost, on the CPU too.
+    """
+    import torch
+
+    return network.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)

@@ -46,7 +46,7 @@ def export_run(
         console: Shows progress and times the stages.
     """
     from sdloop.decode import decode
-    from sdloop.difference import difference_maps, viridis
+    from sdloop.difference import difference_maps, to_numpy, viridis
     from sdloop.export.gif import hold_last, write_gif
     from sdloop.export.palette import IndexedFrame, beside, quantize
     from sdloop.export.png import write_frames
@@ -57,10 +57,11 @@ def export_run(
     export = config.export
     scale = export.scale or 1
     with console.stage("decode", len(trajectory.latents)) as advance:
-        images = decode(vae, trajectory.latents, config.decode.batch_size, advance)
+        pictures = decode(vae, trajectory.latents, config.decode.batch_size, advance)
     with console.stage("difference"):
-        maps = difference_maps(images, config.difference.reduce, config.difference.scale)
-        measures = measure_steps(trajectory, schedule, maps)
+        on_device = difference_maps(pictures, config.difference.reduce, config.difference.scale)
+        measures = measure_steps(trajectory, schedule, on_device)
+        images, maps = to_numpy(pictures), on_device.to_numpy()
     with console.stage("export"):
         rows = len(schedule)
         delays = hold_last(rows + 1, export.delay_ms, export.hold_ms)
@@ -81,8 +82,8 @@ def export_run(
         )
         write_steps(folder / "steps.csv", measures)
         if export.png_frames:
-            for name, pictures in zip(FRAME_FOLDERS, (images, maps.rgb), strict=True):
-                write_frames(folder / name, pictures)
+            for name, shown in zip(FRAME_FOLDERS, (images, maps.rgb), strict=True):
+                write_frames(folder / name, shown)
 
 
 def render(folder: Path, overrides: Sequence[str], console: Console) -> None:

@@ -18,10 +18,10 @@ from sdloop.files import replacing
 if TYPE_CHECKING:
     from sdloop.loop import Denoised
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 METADATA_KEY = "sdloop"
-REQUIRED = ("latents", "z0_hat", "eps_rms", "guidance_rms", "timesteps")
-OPTIONAL = ("eps_uncond", "eps_cond")
+REQUIRED = ("latents", "z0_hat", "timesteps")
+OPTIONAL = ("guidance", "eps_uncond", "eps_cond")
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,8 @@ class Trajectory:
     Attributes:
         latents: float32 (rows + 1, 4, h, w), in the UNet's scale.
         z0_hat: float32 (rows, 4, h, w).
-        eps_rms: float32 (rows,), root mean square of the guided eps.
-        guidance_rms: float32 (rows,), of eps_cond - eps_uncond; NaN without guidance.
         timesteps: int64 (rows,).
+        guidance: float32 (rows, 4, h, w), eps_cond - eps_uncond; None without guidance.
         eps_uncond: float32 (rows, 4, h, w), or None.
         eps_cond: float32 (rows, 4, h, w), or None.
         config: The run's config, as plain values.
@@ -41,9 +40,8 @@ class Trajectory:
 
     latents: Tensor
     z0_hat: Tensor
-    eps_rms: Tensor
-    guidance_rms: Tensor
     timesteps: Tensor
+    guidance: Tensor | None
     eps_uncond: Tensor | None
     eps_cond: Tensor | None
     config: dict[str, Any]
@@ -67,14 +65,16 @@ class Trajectory:
         def pick(values: Tensor) -> Tensor:
             return values[:, sample].contiguous().cpu()
 
+        def pick_any(values: Tensor | None) -> Tensor | None:
+            return None if values is None else pick(values)
+
         return cls(
             latents=pick(denoised.latents),
             z0_hat=pick(denoised.z0_hat),
-            eps_rms=pick(denoised.eps_rms),
-            guidance_rms=pick(denoised.guidance_rms),
             timesteps=timesteps,
-            eps_uncond=None if denoised.eps_uncond is None else pick(denoised.eps_uncond),
-            eps_cond=None if denoised.eps_cond is None else pick(denoised.eps_cond),
+            guidance=pick_any(denoised.guidance),
+            eps_uncond=pick_any(denoised.eps_uncond),
+            eps_cond=pick_any(denoised.eps_cond),
             config=config,
         )
 
@@ -131,7 +131,7 @@ class Trajectory:
         rows = len(self.timesteps)
         inner = self.latents.shape[1:]
         expected = dict.fromkeys(("z0_hat", *OPTIONAL), (rows, *inner))
-        expected |= {"latents": (rows + 1, *inner), "eps_rms": (rows,), "guidance_rms": (rows,)}
+        expected["latents"] = (rows + 1, *inner)
         for name, shape in expected.items():
             tensor = getattr(self, name)
             if tensor is None:

@@ -1,6 +1,5 @@
 """Latents to pictures, in batches."""
 
-import numpy as np
 import pytest
 import torch
 
@@ -16,18 +15,18 @@ def latents():
 def test_pictures_equal_the_vae_one_by_one(models, latents):
     images = decode(models.vae, latents, batch_size=3)
     assert images.shape == (7, 64, 64, 3)
-    assert images.dtype == np.uint8
+    assert images.dtype == torch.uint8
     for image, z in zip(images, latents, strict=True):
         with torch.no_grad():
             alone = models.vae.decode(z[None] / models.vae.config.scaling_factor).sample[0]
-        levels = ((alone / 2 + 0.5).clamp(0, 1) * 255).round().permute(1, 2, 0).numpy()
-        assert np.abs(levels - image).max() <= 1
+        levels = ((alone / 2 + 0.5).clamp(0, 1) * 255).round().permute(1, 2, 0)
+        assert (levels - image).abs().max() <= 1
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 3, 4, 7, 100, None])
 def test_batch_size_changes_no_pixel_by_more_than_one_level(models, latents, batch_size):
-    reference = decode(models.vae, latents, batch_size=1).astype(int)
-    assert np.abs(decode(models.vae, latents, batch_size) - reference).max() <= 1
+    reference = decode(models.vae, latents, batch_size=1).int()
+    assert (decode(models.vae, latents, batch_size) - reference).abs().max() <= 1
 
 
 def fail_above(vae, monkeypatch, limit, message="CUDA out of memory"):
@@ -45,11 +44,11 @@ def fail_above(vae, monkeypatch, limit, message="CUDA out of memory"):
 
 
 def test_batch_is_halved_when_memory_runs_out(models, latents, monkeypatch):
-    expected = decode(models.vae, latents, batch_size=1).astype(int)
+    expected = decode(models.vae, latents, batch_size=1).int()
     sizes = fail_above(models.vae, monkeypatch, limit=2)
     images = decode(models.vae, latents, batch_size=6)
     assert sizes == [6, 3, 1, 1, 1, 1, 1, 1, 1]
-    assert np.abs(images - expected).max() <= 1
+    assert (images - expected).abs().max() <= 1
 
 
 def test_no_memory_for_one_frame_is_named(models, latents, monkeypatch):
@@ -83,8 +82,8 @@ def test_half_precision_overflow_is_decoded_again_in_float32(model_folder, laten
     latents[5] *= 2e5  # beyond float16, and only in this frame
     images = decode(vae, latents, batch_size=2)
     assert vae.dtype == torch.float16
-    expected = decode(full, latents, batch_size=2)[4:6].astype(int)
-    assert np.abs(images[4:6] - expected).max() <= 1  # the weights were rounded to float16
+    expected = decode(full, latents, batch_size=2)[4:6].int()
+    assert (images[4:6] - expected).abs().max() <= 1  # the weights were rounded to float16
 
 
 def test_no_layer_of_a_batch_reaches_two_to_the_31(models):
@@ -113,3 +112,13 @@ def test_progress_counts_every_frame(models, latents):
     counts = []
     decode(models.vae, latents, 3, counts.append)
     assert counts == [3, 3, 1]
+
+
+@pytest.mark.parametrize(
+    ("frames", "sizes"), [(52, [13] * 4), (51, [13, 13, 13, 12]), (16, [16]), (17, [9, 8])]
+)
+def test_batches_are_of_equal_size(models, frames, sizes, monkeypatch):
+    seen = fail_above(models.vae, monkeypatch, limit=99)
+    monkeypatch.setattr(decode_module, "_fitting_batch", lambda vae, latents: 16)
+    decode(models.vae, torch.zeros(frames, 4, 2, 2))
+    assert seen == sizes

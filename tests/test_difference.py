@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from sdloop.difference import absolute_difference, difference_maps, viridis
 
@@ -65,3 +66,18 @@ def test_viridis_is_the_published_map():
     np.testing.assert_array_equal(
         table[[0, 128, 255]], [[68, 1, 84], [33, 145, 140], [253, 231, 37]]
     )
+
+
+@pytest.mark.parametrize("reduce", ["mean", "max", "rms"])
+@pytest.mark.parametrize("scale", ["image", "global"])
+def test_tensors_and_arrays_give_the_same_maps(reduce, scale):
+    images = np.random.default_rng(0).integers(0, 256, (5, 16, 24, 3), dtype=np.uint8)
+    images[3] = images[2]  # a map without any difference
+    arrays = difference_maps(images, reduce, scale)
+    tensors = difference_maps(torch.from_numpy(images), reduce, scale)
+    assert isinstance(tensors.indices, torch.Tensor)
+    back = tensors.to_numpy()
+    np.testing.assert_allclose(back.values, arrays.values, rtol=1e-6)  # one root may be rounded
+    np.testing.assert_allclose(back.full_scale, arrays.full_scale, rtol=1e-6)
+    if reduce != "rms":
+        np.testing.assert_array_equal(tensors.rgb, arrays.rgb)

@@ -27,7 +27,7 @@ def walk(models, steps=20, guidance=5.0):
     embeddings = encode_prompts(models.tokenizer, models.text_encoder, ["a panda"], [""])
     z = initial_noise([0], 4, 16, 16).to(models.device)
     denoised = denoise(models.unet, schedule, z, embeddings, guidance)
-    return denoised, decode(models.vae, denoised.latents[:, 0])
+    return denoised, decode(models.vae, denoised.latents[:, 0]).cpu().numpy()
 
 
 def test_float32_on_cuda_equals_the_cpu():

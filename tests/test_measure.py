@@ -15,11 +15,13 @@ def test_numbers_of_a_known_walk():
     steps = torch.zeros(3, 4, 2, 2)
     steps[0, 0], steps[1, 0], steps[2, 1] = 3.0, -1.0, 2.0  # back, then at a right angle
     latents = torch.cat([torch.zeros(1, 4, 2, 2), steps.cumsum(dim=0)])
-    nan = torch.full((3,), float("nan"))
+    eps = torch.tensor([1.0, 2.0, 3.0]).reshape(3, 1, 1, 1).expand(3, 4, 2, 2)
+    alpha = torch.from_numpy(schedule.alphas_cumprod).float().reshape(3, 1, 1, 1)
+    z0_hat = (latents[:-1] - (1 - alpha).sqrt() * eps) / alpha.sqrt()
+    guidance = torch.full((3, 4, 2, 2), -0.25)
     trajectory = Trajectory(
-        latents, torch.zeros(3, 4, 2, 2), torch.tensor([1.0, 2.0, 3.0]), nan,
-        torch.from_numpy(schedule.timesteps), None, None, {},
-    )  # fmt: skip
+        latents, z0_hat, torch.from_numpy(schedule.timesteps), guidance, None, None, {}
+    )
     images = np.zeros((4, 2, 2, 3), dtype=np.uint8)
     images[1:] = 30
     images[2:, 0, 0] = 70
@@ -27,20 +29,21 @@ def test_numbers_of_a_known_walk():
     np.testing.assert_allclose(measures.step_rms, [1.5, 0.5, 1.0])
     np.testing.assert_allclose(measures.z_rms, [1.5, 1.0, 2**0.5])
     np.testing.assert_allclose(measures.step_cosine, [np.nan, -1, 0], atol=1e-12)
-    np.testing.assert_allclose(measures.eps_rms, [1, 2, 3])
-    assert np.isnan(measures.guidance_rms).all()
+    np.testing.assert_allclose(measures.eps_rms, [1, 2, 3], rtol=2e-4)  # from float32 z0_hat
+    np.testing.assert_allclose(measures.guidance_rms, 0.25)
     np.testing.assert_allclose(measures.difference_mean, [30, 10, 0])
     np.testing.assert_allclose(measures.difference_max, [30, 40, 0])
-    alpha = schedule.alphas_cumprod
-    np.testing.assert_allclose(np.exp(measures.log_snr), alpha / (1 - alpha))
+    levels = schedule.alphas_cumprod
+    np.testing.assert_allclose(np.exp(measures.log_snr), levels / (1 - levels))
 
 
 def test_a_step_of_nothing_has_no_direction():
     schedule = make_schedule(SchedulerSettings("ddim"), 2)
-    zeros = torch.zeros(2)
     trajectory = Trajectory(
-        torch.zeros(3, 4, 2, 2), torch.zeros(2, 4, 2, 2), zeros, zeros,
-        torch.from_numpy(schedule.timesteps), None, None, {},
+        torch.zeros(3, 4, 2, 2), torch.zeros(2, 4, 2, 2), torch.from_numpy(schedule.timesteps),
+        None, None, None, {},
     )  # fmt: skip
     maps = difference_maps(np.zeros((3, 2, 2, 3), dtype=np.uint8))
-    assert np.isnan(measure_steps(trajectory, schedule, maps).step_cosine).all()
+    measures = measure_steps(trajectory, schedule, maps)
+    assert np.isnan(measures.step_cosine).all()
+    assert np.isnan(measures.guidance_rms).all()  # there was none

@@ -16,7 +16,7 @@ def trajectory():
         return torch.randn(*shape, generator=torch.Generator().manual_seed(0))
 
     return Trajectory(
-        tensor(4, 4, 8, 8), tensor(3, 4, 8, 8), tensor(3), tensor(3), torch.tensor([9, 5, 1]),
+        tensor(4, 4, 8, 8), tensor(3, 4, 8, 8), torch.tensor([9, 5, 1]), tensor(3, 4, 8, 8),
         None, tensor(3, 4, 8, 8), {"prompt": "ü"},
     )  # fmt: skip
 
@@ -25,7 +25,7 @@ def test_saved_reads_back_to_the_bit(tmp_path, trajectory):
     path = tmp_path / "trajectory.safetensors"
     trajectory.save(path)
     again = Trajectory.load(path)
-    for name in ("latents", "z0_hat", "eps_rms", "guidance_rms", "timesteps", "eps_cond"):
+    for name in ("latents", "z0_hat", "timesteps", "guidance", "eps_cond"):
         assert torch.equal(getattr(again, name), getattr(trajectory, name))
     assert again.eps_uncond is None
     assert again.config == {"prompt": "ü"}
@@ -57,7 +57,7 @@ def test_truncated_file_is_refused(tmp_path, trajectory, keep):
     [
         ("z0_hat", torch.zeros(2, 4, 8, 8), "z0_hat is"),
         ("latents", torch.zeros(4, 4, 8, 8, dtype=torch.float16), "latents is"),
-        ("eps_rms", torch.zeros(4), "eps_rms is"),
+        ("guidance", torch.zeros(3, 4, 8, 7), "guidance is"),
     ],
 )
 def test_wrong_shapes_and_dtypes_are_refused(tmp_path, trajectory, name, tensor, said):

@@ -75,8 +75,9 @@ def write_strip(
         inset = left + (layout.column - width) // 2
         font = ImageFont.load_default(text)
         draw.text((center, top - text // 2), f"step {stage}", INK, font, anchor="ms")
+        colored = viridis()[maps.indices[stage]]
         canvas.paste(Image.fromarray(enlarge(images[stage + 1], scale)), (inset, top))
-        canvas.paste(Image.fromarray(enlarge(maps.rgb_of(stage), scale)), (inset, bottom))
+        canvas.paste(Image.fromarray(enlarge(colored, scale)), (inset, bottom))
         if not color_bar:
             note = f"yellow = {maps.full_scale[stage]:.0f} of 255"
             small = ImageFont.load_default(layout.small)
