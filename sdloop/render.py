@@ -52,6 +52,7 @@ def export_run(
     from sdloop.export.png import write_frames
     from sdloop.export.strip import default_stages, write_strip
     from sdloop.export.table import write_steps
+    from sdloop.export.threads import in_threads
     from sdloop.measure import measure_steps
 
     export = config.export
@@ -66,12 +67,12 @@ def export_run(
         rows = len(schedule)
         delays = hold_last(rows + 1, export.delay_ms, export.hold_ms)
         colormap = viridis()
-        frames = (quantize(image) for image in images)
-        write_gif(folder / "frames.gif", frames, delays, scale)
+        write_gif(folder / "frames.gif", in_threads(quantize, images), delays, scale)
         differences = (IndexedFrame(indices, colormap) for indices in maps.indices)
         write_gif(folder / "difference.gif", differences, delays[1:], scale)
-        pairs = (beside(*pair, colormap) for pair in zip(images[1:], maps.indices, strict=True))
-        write_gif(folder / "evolution.gif", pairs, delays[1:], scale)
+        pairs = zip(images[1:], maps.indices, strict=True)
+        both = in_threads(lambda pair: beside(*pair, colormap), pairs)
+        write_gif(folder / "evolution.gif", both, delays[1:], scale)
         write_strip(
             folder / "strip.png",
             images,

@@ -6,6 +6,7 @@ import imageio.v3 as iio
 import numpy as np
 from numpy.typing import NDArray
 
+from sdloop.export.threads import in_threads
 from sdloop.files import replacing
 
 
@@ -17,6 +18,11 @@ def write_frames(folder: Path, images: NDArray[np.uint8]) -> None:
         images: (frames, H, W, 3), uint8.
     """
     digits = max(3, len(str(len(images) - 1)))
-    for number, image in enumerate(images):
+
+    def write(numbered: tuple[int, NDArray[np.uint8]]) -> None:
+        number, image = numbered
         with replacing(folder / f"{number:0{digits}d}.png") as temporary:
             iio.imwrite(temporary, image, plugin="pillow", extension=".png")
+
+    for _ in in_threads(write, enumerate(images)):
+        pass
