@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from sdloop.errors import UserError
 from sdloop.model_source import BUNDLED, find
-from sdloop.models import load
+from sdloop.models import load, load_vae
 from sdloop.text import words_cut
 
 CPU = torch.device("cpu")
@@ -104,6 +104,43 @@ def test_weights_that_do_not_fit_are_named(copied):
     edit_json(copied / "unet/config.json", cross_attention_dim=64)
     with pytest.raises(UserError, match="unet"):
         load(find(str(copied)), CPU, torch.float32)
+
+
+def test_loading_initialises_no_weights(model_folder):
+    before = torch.get_rng_state()
+    load(find(str(model_folder)), CPU, torch.float32)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_missing_weights_are_named(copied):
+    path = copied / "unet/diffusion_pytorch_model.safetensors"
+    weights = load_file(path)
+    del weights["conv_in.bias"]
+    save_file(weights, path)
+    with pytest.raises(UserError, match="unet.*conv_in.bias"):
+        load(find(str(copied)), CPU, torch.float32)
+
+
+def test_loaded_networks_do_not_depend_on_their_files(copied):
+    models = load(find(str(copied)), CPU, torch.float32)
+    before = models.unet.conv_in.weight.clone()
+    for path in copied.glob("*/*.safetensors"):
+        path.write_bytes(b"")
+    assert torch.equal(models.unet.conv_in.weight, before)
+    assert all(tensor.isfinite().all() for tensor in models.unet.state_dict().values())
+
+
+def test_vae_with_the_old_attention_names_loads(copied, models):
+    path = copied / "vae/diffusion_pytorch_model.safetensors"
+    names = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
+    weights = load_file(path)
+    for new, old in names.items():
+        weights = {name.replace(f".{new}.", f".{old}."): w for name, w in weights.items()}
+    assert any(".proj_attn." in name for name in weights)
+    save_file(weights, path)
+    vae = load_vae(find(str(copied)), CPU, torch.float32)
+    for name, weight in models.vae.state_dict().items():
+        assert torch.equal(vae.state_dict()[name], weight)
 
 
 @pytest.mark.parametrize("name", ["no such model", "./nothing/here", "/nowhere"])

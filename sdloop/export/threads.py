@@ -1,4 +1,4 @@
-"""Frames are independent of each other: one thread a core, as NumPy and Pillow let go of the GIL."""
+"""Work on independent frames in one thread a core: NumPy and Pillow let go of the GIL."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator
