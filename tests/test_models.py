@@ -117,7 +117,7 @@ def test_missing_weights_are_named(copied):
     weights = load_file(path)
     del weights["conv_in.bias"]
     save_file(weights, path)
-    with pytest.raises(UserError, match="unet.*conv_in.bias"):
+    with pytest.raises(UserError, match=r"unet.*conv_in\.bias"):
         load(find(str(copied)), CPU, torch.float32)
 
 
