@@ -75,6 +75,7 @@ class RunConfig(_Frozen):
     scheduler: SchedulerConfig = SchedulerConfig()
     device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")] = "auto"
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
+    compile: bool = False
     capture: tuple[Literal["eps_uncond", "eps_cond"], ...] = Field(default=(), strict=False)
     decode: DecodeConfig = DecodeConfig()
     difference: DifferenceConfig = DifferenceConfig()

@@ -62,9 +62,11 @@ def decode(
     finite: list[Tensor] = []
     start = 0
     while start < frames:
+        # on CUDA kernels are chosen for each new size, which costs more than a few frames
+        padded_to = size if vae.device.type == "cuda" else 0
         batch = slice(start, min(start + size, frames))
         try:
-            images[batch], is_finite = _decode_batch(vae, latents[batch])
+            images[batch], is_finite = _decode_batch(vae, latents[batch], padded_to)
         except RuntimeError as error:
             if not _is_out_of_memory(error):
                 raise
@@ -115,7 +117,7 @@ def _fitting_batch(vae: AutoencoderKL, latents: Tensor) -> int:
 
 
 def _even_batch(frames: int, largest: int) -> int:
-    """Spread the frames over as few batches as that takes: kernels are tuned for each new size."""
+    """Spread the frames evenly over as few batches as hold them."""
     return math.ceil(frames / math.ceil(frames / largest))
 
 
@@ -134,10 +136,13 @@ def _free_bytes(device: torch.device) -> int:
     return int(available.split()[1]) * 1024
 
 
-def _decode_batch(vae: AutoencoderKL, latents: Tensor) -> tuple[Tensor, Tensor]:
+def _decode_batch(vae: AutoencoderKL, latents: Tensor, padded_to: int = 0) -> tuple[Tensor, Tensor]:
     """Decode one batch to uint8 (frames, H, W, 3), with a flag: all finite."""
+    frames = len(latents)
+    if frames < padded_to:
+        latents = torch.cat([latents, latents[-1:].expand(padded_to - frames, -1, -1, -1)])
     z = latents.to(vae.device, torch.float32) / vae.config.scaling_factor
-    images = vae.decode(z.to(vae.dtype)).sample.float()
+    images = vae.decode(z.to(vae.dtype)).sample[:frames].float()
     all_finite = torch.isfinite(images).all()
     levels = ((images / 2 + 0.5).clamp(0, 1) * 255).round()
     # a NaN has no uint8; it is decoded again, so any level will do until then

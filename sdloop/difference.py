@@ -107,8 +107,13 @@ def difference_maps(
 
 
 def to_numpy(array: Array) -> NDArray[Any]:
-    """Return a NumPy array; a torch tensor is copied from its device, or shared on the CPU."""
-    return array if isinstance(array, np.ndarray) else array.cpu().numpy()
+    """Return a NumPy array; a torch tensor on the CPU is shared, one on a device is copied."""
+    if isinstance(array, np.ndarray):
+        return array
+    if array.is_cuda:  # into memory that the device can write to by itself
+        host = library_of(array).empty(array.shape, dtype=array.dtype, pin_memory=True)
+        return host.copy_(array).numpy()
+    return array.cpu().numpy()
 
 
 def library_of(array: Array) -> ModuleType:

@@ -83,8 +83,7 @@ def denoise(
         ValueError: The embeddings' batch fits neither z nor guidance.
     """
     guided = guidance_scale != 1
-    if len(embeddings) != (2 if guided else 1) * len(z):
-        raise ValueError(f"{len(embeddings)} embeddings for {len(z)} samples, guided: {guided}")
+    check_embeddings(embeddings, z, guided)
     device = unet.device
     table = {
         name: torch.from_numpy(getattr(schedule, name)).to(device, torch.float32)
@@ -120,6 +119,12 @@ def denoise(
             on_row(row)
 
     return Denoised(latents, z0_hat, guidance, kept.get("eps_uncond"), kept.get("eps_cond"))
+
+
+def check_embeddings(embeddings: Tensor, z: Tensor, guided: bool) -> None:
+    """Raise a ValueError if there is not one embedding for each part of the UNet's batch."""
+    if len(embeddings) != (2 if guided else 1) * len(z):
+        raise ValueError(f"{len(embeddings)} embeddings for {len(z)} samples, guided: {guided}")
 
 
 def predict(

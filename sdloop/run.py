@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,65 +24,96 @@ from sdloop.render import (
 )
 
 if TYPE_CHECKING:
+    from sdloop.engine import Engine
     from sdloop.model_source import ModelSource
-    from sdloop.models import Models
     from sdloop.schedule import Schedule
     from sdloop.trajectory import Trajectory
 
 MANIFEST_FILE = "manifest.json"
 
 
-def run(config: RunConfig, console: Console, overwrite: bool = False) -> Path:
-    """Sample, keep every step, and show them.
+@dataclass(frozen=True)
+class Prepared:
+    """A run that was checked as far as that goes without a network library.
 
-    Args:
-        config: The run.
-        console: Shows progress and times the stages.
-        overwrite: Replace a run of another config in the same folder.
-
-    Returns:
-        The run's folder.
-
-    Raises:
-        UserError: Something in the config does not fit the model, the machine or the folder.
+    Attributes:
+        config: With all but the device written out.
+        source: The model's facts.
+        schedule: The sampler's table.
     """
-    config, source, schedule = prepare(config)
-    folder = Path(config.output)
-    check_writable(folder)
-    with console.stage("import"):
-        from sdloop.device import choose_device
 
-        device, dtype = choose_device(config.device, config.dtype)
-        config = config.model_copy(
-            update={"device": str(device), "dtype": str(dtype).removeprefix("torch.")}
-        )
-        _check_folder(folder, config, overwrite)
-        from sdloop.models import load
-    with console.stage("load"):
-        models = load(source, device, dtype)
-    trajectory = sample(config, models, schedule, console)
-
-    from sdloop.files import replacing
-    from sdloop.manifest import write_manifest
-
-    _clear_folder(folder)
-    with replacing(folder / CONFIG_FILE) as temporary:
-        temporary.write_text(dump_config(config), encoding="utf-8")
-    trajectory.save(folder / TRAJECTORY_FILE)
-    export_run(folder, config, trajectory, schedule, models.vae, console)
-    write_manifest(folder / MANIFEST_FILE, config, models, len(schedule), console.timings_ms)
-    console.close(folder)
-    return folder
+    config: RunConfig
+    source: ModelSource
+    schedule: Schedule
 
 
-def prepare(config: RunConfig) -> tuple[RunConfig, ModelSource, Schedule]:
+class Runner:
+    """Runs one config after another; those that share a model share its loaded networks."""
+
+    def __init__(self, quiet: bool = False, overwrite: bool = False) -> None:
+        """Load nothing yet.
+
+        Args:
+            quiet: Show no progress.
+            overwrite: Replace runs of other configs in the same folders.
+        """
+        self._quiet = quiet
+        self._overwrite = overwrite
+        self._engine: Engine | None = None
+
+    def run(self, prepared: Prepared) -> Path:
+        """Sample, keep every step, and show them.
+
+        Args:
+            prepared: What `prepare` made of a config.
+
+        Returns:
+            The run's folder.
+
+        Raises:
+            UserError: Something in the config does not fit the machine or the folder.
+        """
+        console = Console(self._quiet)
+        config, schedule = prepared.config, prepared.schedule
+        folder = Path(config.output)
+        check_writable(folder)
+        with console.stage("import"):
+            from sdloop.device import choose_device
+
+            device, dtype = choose_device(config.device, config.dtype)
+            named = {"device": str(device), "dtype": str(dtype).removeprefix("torch.")}
+            config = config.model_copy(update=named)
+            _check_folder(folder, config, self._overwrite)
+            from sdloop.engine import Engine
+        with console.stage("load"):
+            wanted = (prepared.source, device, dtype, config.compile)
+            if self._engine is None or not self._engine.serves(*wanted):
+                self._engine = None  # its memory goes before the next one's is taken
+                self._engine = Engine.start(*wanted)
+        models = self._engine.models
+        trajectory = sample(config, self._engine, schedule, console)
+
+        from sdloop.files import replacing
+        from sdloop.manifest import write_manifest
+
+        _clear_folder(folder)
+        with replacing(folder / CONFIG_FILE) as temporary:
+            temporary.write_text(dump_config(config), encoding="utf-8")
+        trajectory.save(folder / TRAJECTORY_FILE)
+        export_run(folder, config, trajectory, schedule, models.vae, console)
+        write_manifest(folder / MANIFEST_FILE, config, models, len(schedule), console.timings_ms)
+        console.close(folder)
+        return folder
+
+
+def prepare(config: RunConfig) -> Prepared:
     """Do every check that needs no network library.
 
     Args:
         config: As the user wrote it.
 
     Returns:
-        The config with all but the device written out, the model's facts, and the schedule.
+        The run, ready to be sampled.
 
     Raises:
         UserError: Says what does not fit.
@@ -93,15 +125,15 @@ def prepare(config: RunConfig) -> tuple[RunConfig, ModelSource, Schedule]:
     check_device(config.device)
     source = find(config.model, config.model_config_from)
     resolved, schedule = resolve(config, source)
-    return resolved, source, schedule
+    return Prepared(resolved, source, schedule)
 
 
-def sample(config: RunConfig, models: Models, schedule: Schedule, console: Console) -> Trajectory:
+def sample(config: RunConfig, engine: Engine, schedule: Schedule, console: Console) -> Trajectory:
     """Encode the prompt, draw the noise, walk the loop.
 
     Args:
         config: With its size written out.
-        models: The loaded networks.
+        engine: The loaded networks.
         schedule: The sampler's table.
         console: Shows progress.
 
@@ -113,10 +145,11 @@ def sample(config: RunConfig, models: Models, schedule: Schedule, console: Conso
     """
     import torch
 
-    from sdloop.loop import denoise, first_bad_row, initial_noise
+    from sdloop.loop import first_bad_row, initial_noise
     from sdloop.text import encode_prompts, words_cut
     from sdloop.trajectory import Trajectory
 
+    models = engine.models
     guided = config.guidance_scale != 1
     negative = [config.negative_prompt] if guided else None
     texts = {"prompt": config.prompt}
@@ -143,8 +176,7 @@ def sample(config: RunConfig, models: Models, schedule: Schedule, console: Conso
         config.width // factor,
     )
     with console.stage("denoise", len(schedule)) as advance:
-        denoised = denoise(
-            models.unet,
+        denoised = engine.denoise(
             schedule,
             z.to(models.device),
             embeddings,
@@ -213,12 +245,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         outputs = [config.output for config in configs]
         if len(set(outputs)) < len(outputs):
             raise UserError(f"output = {outputs[0]}: several configs would write to one folder")
-        prepared = [prepare(config)[0] for config in configs]
+        prepared = [prepare(config) for config in configs]
         if options.dry_run:
-            print("---\n".join(dump_config(config) for config in prepared), end="")
+            print("---\n".join(dump_config(each.config) for each in prepared), end="")
             return
-        for config in configs:
-            run(config, Console(options.quiet), options.overwrite)
+        runner = Runner(options.quiet, options.overwrite)
+        for each in prepared:
+            runner.run(each)
 
     return exit_code_of(command)
 

@@ -9,7 +9,7 @@ Sources: DDIM, Song et al. 2021 (arXiv:2010.02502, eq. 12 with sigma 0); PNDM, L
 (arXiv:2202.09778, eq. 9, 11, 12, 13); v-prediction, Salimans and Ho 2022 (arXiv:2202.00512).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import pairwise
 
 import numpy as np
@@ -68,6 +68,13 @@ class Schedule:
     def __len__(self) -> int:
         """Return the number of rows, which is not always the number of steps."""
         return len(self.timesteps)
+
+    def equals(self, other: "Schedule") -> bool:
+        """Tell whether two tables hold the same numbers."""
+        return all(
+            np.array_equal(getattr(self, field.name), getattr(other, field.name))
+            for field in fields(self)
+        )
 
     @property
     def num_slots(self) -> int:

@@ -6,9 +6,12 @@ import torch
 
 from sdloop import run as run_module
 from sdloop.decode import decode
+from sdloop.difference import difference_maps
+from sdloop.graph import GraphDenoiser
 from sdloop.loop import denoise, initial_noise
 from sdloop.model_source import find
 from sdloop.models import load
+from sdloop.row_update import RowBuffers, update_row_in_torch
 from sdloop.schedule import make_schedule
 from sdloop.scheduler_config import read_settings
 from sdloop.text import encode_prompts
@@ -46,6 +49,71 @@ def test_half_precision_frames_are_within_forty_decibels():
     assert denoised.latents.dtype == torch.float32
     error = np.square(images.astype(float) - expected).mean(axis=(1, 2, 3))
     assert (10 * np.log10(255**2 / error) >= 40).all()
+
+
+@pytest.mark.parametrize("guidance_scale", [1.0, 5.0])
+@pytest.mark.parametrize("sampler", ["ddim", "pndm"])
+def test_graph_equals_the_loop(sampler, guidance_scale):
+    torch.backends.cudnn.allow_tf32 = False
+    models = load(find("bundled"), CUDA, torch.float32)
+    schedule = make_schedule(read_settings(models.source.scheduler, sampler), 20)
+    graph = GraphDenoiser(models.unet)
+    negative = None if guidance_scale == 1 else [""]
+    for seed, prompt in enumerate(("a panda", "a cake", "a panda")):  # the graph is used again
+        embeddings = encode_prompts(models.tokenizer, models.text_encoder, [prompt], negative)
+        z = initial_noise([seed], 4, 16, 16).to(CUDA)
+        expected = denoise(models.unet, schedule, z, embeddings, guidance_scale, ("eps_cond",))
+        ours = graph.denoise(schedule, z, embeddings, guidance_scale, ("eps_cond",))
+        for name in ("latents", "z0_hat", "guidance", "eps_cond"):
+            theirs = getattr(expected, name)
+            if theirs is not None:
+                scale = float(theirs.abs().max())
+                torch.testing.assert_close(getattr(ours, name), theirs, rtol=0, atol=1e-3 * scale)
+
+
+def test_kernel_equals_torch_on_the_device():
+    pytest.importorskip("triton")
+    from sdloop.row_kernel import update_row_in_one_kernel
+
+    schedule = make_schedule(read_settings(find("bundled").scheduler), 10)
+    z = initial_noise([0, 1], 4, 16, 24).to(CUDA)
+    walks = []
+    for update in (update_row_in_torch, update_row_in_one_kernel):
+        torch.manual_seed(0)
+        buffers = RowBuffers.allocate(
+            schedule, z.shape, True, ("eps_uncond", "eps_cond"), CUDA, torch.float16
+        )
+        buffers.start(z, 7.5)
+        for _ in range(len(schedule)):
+            output = torch.randn(4, 4, 16, 24, device=CUDA, dtype=torch.float16)
+            update(buffers, output.contiguous(memory_format=torch.channels_last))
+            buffers.row.add_(1)
+        walks.append(buffers)
+    for name in ("latents", "z0_hat", "guidance", "eps_uncond", "eps_cond"):
+        torch.testing.assert_close(getattr(walks[1], name), getattr(walks[0], name))
+
+
+def test_the_graph_never_waits_for_the_device_between_rows():
+    models = load(find("bundled"), CUDA, torch.float16)
+    schedule = make_schedule(read_settings(models.source.scheduler), 5)
+    embeddings = encode_prompts(models.tokenizer, models.text_encoder, ["a panda"], [""])
+    z = initial_noise([0], 4, 16, 16).to(CUDA)
+    graph = GraphDenoiser(models.unet)
+    graph.denoise(schedule, z, embeddings, 5.0)  # captures
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        graph.denoise(schedule, z, embeddings, 5.0)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+def test_maps_on_the_device_equal_those_on_the_cpu():
+    images = torch.randint(0, 256, (6, 64, 48, 3), dtype=torch.uint8)
+    for reduce in ("mean", "max"):
+        expected = difference_maps(images.numpy(), reduce)
+        ours = difference_maps(images.to(CUDA), reduce)
+        assert ours.indices.is_cuda
+        np.testing.assert_array_equal(ours.to_numpy().indices, expected.indices)
 
 
 def test_the_loop_never_waits_for_the_device():

@@ -1,0 +1,82 @@
+"""A model's networks, loaded, with the way of walking the loop that suits their device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from sdloop.graph import GraphDenoiser
+from sdloop.loop import Denoised, denoise
+from sdloop.models import Models, compile_networks, load
+from sdloop.precompute import constants_of_run
+
+if TYPE_CHECKING:
+    from sdloop.model_source import ModelSource
+    from sdloop.schedule import Schedule
+
+
+@dataclass(frozen=True)
+class Engine:
+    """What runs of one model, on one device, in one dtype, share."""
+
+    models: Models
+    compiled: bool
+    _graph: GraphDenoiser | None
+
+    @classmethod
+    def start(
+        cls, source: ModelSource, device: torch.device, dtype: torch.dtype, compiled: bool
+    ) -> Engine:
+        """Load a model.
+
+        Args:
+            source: What `find` returned.
+            device: Where to.
+            dtype: Of the networks.
+            compiled: Whether torch.compile translates them when they are first called.
+
+        Returns:
+            The engine.
+
+        Raises:
+            UserError: The weights cannot be had or do not fit their configs.
+        """
+        models = load(source, device, dtype)
+        if compiled:
+            compile_networks(models)
+        graph = GraphDenoiser(models.unet) if device.type == "cuda" else None
+        return cls(models, compiled, graph)
+
+    def serves(
+        self, source: ModelSource, device: torch.device, dtype: torch.dtype, compiled: bool
+    ) -> bool:
+        """Tell whether `start` with these arguments would make an equal engine."""
+        ours = (self.models.source, self.models.device, self.models.dtype, self.compiled)
+        return ours == (source, device, dtype, compiled)
+
+    def denoise(
+        self,
+        schedule: Schedule,
+        z: Tensor,
+        embeddings: Tensor,
+        guidance_scale: float,
+        capture: Sequence[str],
+        on_row: Callable[[int], None],
+    ) -> Denoised:
+        """Walk the loop; arguments, result and errors as loop.denoise.
+
+        On CUDA every row is a replay of one graph. Elsewhere the readable loop runs, with what is
+        constant over the run computed once; a compiled UNet is left as it was compiled.
+        """
+        arguments = (schedule, z, embeddings, guidance_scale, capture, on_row)
+        if self._graph is not None:
+            return self._graph.denoise(*arguments)
+        unet = self.models.unet
+        if self.compiled:
+            return denoise(unet, *arguments)
+        with constants_of_run(unet, embeddings, guidance_scale != 1):
+            return denoise(unet, *arguments)
