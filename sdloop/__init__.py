@@ -27,7 +27,14 @@ if TYPE_CHECKING:
     from sdloop.export.strip import write_strip
     from sdloop.export.table import write_steps
     from sdloop.loop import Denoised, denoise, initial_noise
-    from sdloop.measure import StepMeasures, measure_steps
+    from sdloop.measure.commitment import Commitment, measure_commitment
+    from sdloop.measure.drive import Drive, split_steps
+    from sdloop.measure.first_look import FirstLook, first_look
+    from sdloop.measure.frequency import FrequencyTimeline, frequency_timeline
+    from sdloop.measure.layout import local_detail, object_mask
+    from sdloop.measure.placement import Placement, measure_placement
+    from sdloop.measure.steps import StepMeasures, measure_steps
+    from sdloop.measure.whole_run import RunMeasures, measure_run
     from sdloop.model_source import ModelSource, find
     from sdloop.models import Models, load
     from sdloop.schedule import Schedule, make_schedule
@@ -47,7 +54,14 @@ _HOMES = {
     "export.strip": ("write_strip",),
     "export.table": ("write_steps",),
     "loop": ("Denoised", "denoise", "initial_noise"),
-    "measure": ("StepMeasures", "measure_steps"),
+    "measure.commitment": ("Commitment", "measure_commitment"),
+    "measure.drive": ("Drive", "split_steps"),
+    "measure.first_look": ("FirstLook", "first_look"),
+    "measure.frequency": ("FrequencyTimeline", "frequency_timeline"),
+    "measure.layout": ("local_detail", "object_mask"),
+    "measure.placement": ("Placement", "measure_placement"),
+    "measure.steps": ("StepMeasures", "measure_steps"),
+    "measure.whole_run": ("RunMeasures", "measure_run"),
     "model_source": ("ModelSource", "find"),
     "models": ("Models", "load"),
     "schedule": ("Schedule", "make_schedule"),
@@ -58,12 +72,18 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "Commitment",
     "Denoised",
     "DifferenceMaps",
+    "Drive",
+    "FirstLook",
+    "FrequencyTimeline",
     "IndexedFrame",
     "ModelSource",
     "Models",
+    "Placement",
     "RunConfig",
+    "RunMeasures",
     "Schedule",
     "SchedulerSettings",
     "StepMeasures",
@@ -75,13 +95,21 @@ __all__ = [
     "difference_maps",
     "encode_prompts",
     "find",
+    "first_look",
+    "frequency_timeline",
     "initial_noise",
     "load",
     "load_config",
+    "local_detail",
     "make_schedule",
+    "measure_commitment",
+    "measure_placement",
+    "measure_run",
     "measure_steps",
+    "object_mask",
     "quantize",
     "read_settings",
+    "split_steps",
     "viridis",
     "write_frames",
     "write_gif",

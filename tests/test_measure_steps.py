@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from sdloop.difference import difference_maps
-from sdloop.measure import measure_steps
+from sdloop.measure.steps import measure_steps
 from sdloop.schedule import make_schedule
 from sdloop.scheduler_config import SchedulerSettings
 from sdloop.trajectory import Trajectory

@@ -1,0 +1,1 @@
+"""Numbers of a run: pictures, differences and latents -> measures."""

@@ -1,0 +1,105 @@
+"""What drove each latent step: the scheduler's rescaling, the network, or guidance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from sdloop.schedule import Schedule
+
+
+@dataclass(frozen=True)
+class Drive:
+    """Each step, frame row + 1 less frame row, as a sum of three; float64 (rows, 4, h, w).
+
+    Attributes:
+        rescaling: What the scheduler's factor does to the latent.
+        uncond: What the unconditional output adds; with guidance_scale 1, the conditional, as
+            there is no other.
+        guidance: What s (cond - uncond) adds; zeros with guidance_scale 1.
+    """
+
+    rescaling: Tensor
+    uncond: Tensor
+    guidance: Tensor
+
+    def rms(self) -> dict[str, NDArray[np.float64]]:
+        """Return each part's root mean square, (rows,)."""
+        parts = vars(self).items()
+        return {name: part.flatten(1).square().mean(dim=1).sqrt().numpy() for name, part in parts}
+
+    def shares(self) -> dict[str, NDArray[np.float64]]:
+        """Return how far each part led along the step, (rows,); the three sum to 1.
+
+            share = <part, step> / <step, step>
+
+        A part that worked against the step has a negative share, so that another's may pass 1.
+        NaN where a step is nothing.
+        """
+        step = (self.rescaling + self.uncond + self.guidance).flatten(1)
+        squares = step.square().sum(dim=1)
+        squares = torch.where(squares > 0, squares, float("nan"))
+        parts = vars(self).items()
+        return {name: ((part.flatten(1) * step).sum(1) / squares).numpy() for name, part in parts}
+
+    def guidance_maps(self) -> NDArray[np.float32]:
+        """Return where guidance acted, its root mean square over the channels: (rows, h, w)."""
+        return self.guidance.square().mean(dim=1).sqrt().float().numpy()
+
+
+def split_steps(
+    latents: Tensor, guidance: Tensor | None, schedule: Schedule, guidance_scale: float
+) -> Drive:
+    """Split each step into what rescaling, the unconditional output and guidance did.
+
+    A row takes its base frame to z_next = a base + b sum_k w_k output_k, and each output is
+    uncond + s (cond - uncond). So frame row + 1 lies away from its base frame by the sum of
+
+        rescaling = (a - 1) base
+        uncond    = b sum_k w_k uncond_k
+        guidance  = b sum_k w_k s (cond_k - uncond_k)
+
+    Added up along the base frames this says for each frame how far each of the three has moved
+    it from frame 0, and a row's part is the change of that. Where the base frame is the row's
+    own frame, that is the sum above itself; where a row takes an earlier step again (PNDM), it is
+    what the new step does less what the old one did, and nothing is counted twice. The split is
+    of the network's raw outputs: epsilon, or v where the model predicts v.
+
+    Args:
+        latents: float32 (rows + 1, 4, h, w), on the CPU.
+        guidance: float32 (rows, 4, h, w), eps_cond - eps_uncond; None without guidance.
+        schedule: The table that made them.
+        guidance_scale: s.
+
+    Returns:
+        The parts, which sum to the step to float64's rounding.
+    """
+    z = latents.double()
+    rescaled, guided = torch.zeros_like(z), torch.zeros_like(z)
+    pull = torch.zeros_like(z[1:])
+    if guidance is not None:
+        in_eps = torch.from_numpy(schedule.eps_from_output).reshape(-1, 1, 1, 1)
+        pull = guidance_scale * guidance.double() / in_eps
+    mixtures = torch.tensordot(torch.from_numpy(_weights_of_rows(schedule)), pull, dims=1)
+    for row, base in enumerate(schedule.base_frame.tolist()):
+        rescaled[row + 1] = rescaled[base] + (schedule.a[row] - 1) * z[base]
+        guided[row + 1] = guided[base] + schedule.b[row] * mixtures[row]
+    rescaling, by_guidance = rescaled.diff(dim=0), guided.diff(dim=0)
+    return Drive(rescaling, z.diff(dim=0) - rescaling - by_guidance, by_guidance)
+
+
+def _weights_of_rows(schedule: Schedule) -> NDArray[np.float64]:
+    """Say how much of each row's output goes into each row, (rows, rows): w without its slots."""
+    rows = len(schedule)
+    kept = np.zeros(schedule.num_slots, dtype=np.int64)
+    weights = np.empty((rows, rows))
+    for row, slot in enumerate(schedule.slot):
+        kept[slot] = row
+        weights[row] = np.bincount(kept, schedule.w[row], minlength=rows)
+    return weights

@@ -1,0 +1,125 @@
+"""Where things are in a picture: its luma, its detail, its object; and maps compared with them."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+LUMA = (0.2126, 0.7152, 0.0722)  # ITU-R BT.709, of sRGB's primaries
+BORDER_SHARE = 16  # the border is 1/16 of the shorter side wide
+LEAST_SPREAD = 5.0  # levels; a border of one flat colour has no covariance to divide by
+COARSE_CELLS = 16  # along the shorter side
+
+
+def luma(images: Tensor) -> Tensor:
+    """Weigh the colours by their brightness: uint8 (..., 3) -> float32 (...), in levels.
+
+    Y' = 0.2126 R' + 0.7152 G' + 0.0722 B' of the gamma-coded values (ITU-R BT.709).
+    """
+    red, green, blue = (images[..., channel].float() for channel in range(3))
+    return LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue
+
+
+def local_detail(image: Tensor) -> Tensor:
+    """Measure how fast brightness changes around each pixel, by Sobel's operator.
+
+        |g| = sqrt((S_x * Y')^2 + (S_y * Y')^2),   S_x = [1 2 1]^T [-1 0 1] / 8,  S_y = S_x^T
+
+    Args:
+        image: uint8 (H, W, 3); its edge pixels are repeated outwards.
+
+    Returns:
+        float32 (H, W), in levels per pixel: on a linear ramp it is the ramp's slope.
+    """
+    padded = F.pad(luma(image)[None, None], (1, 1, 1, 1), mode="replicate")
+    sobel = torch.tensor([[-1.0, 0, 1], [-2, 0, 2], [-1, 0, 1]], device=image.device) / 8
+    gradient = F.conv2d(padded, torch.stack([sobel, sobel.T])[:, None])
+    return gradient[0].square().sum(dim=0).sqrt()
+
+
+def object_mask(image: Tensor) -> Tensor:
+    """Guess where the object is: what differs from the colours along the picture's border.
+
+        d(x) = sqrt((I(x) - m)^T (C + e^2 1)^-1 (I(x) - m))
+
+    with mean m and covariance C of the border's colours (width 1/16 of the shorter side) and
+    e = 5 levels; the object is where d lies above Otsu's threshold (Otsu 1979), with the gaps
+    that it surrounds filled. A simple guess, made alike for every picture: a tree, a cloud or
+    the sun counts as object too, and an object of the background's colour is missed in part.
+
+    Args:
+        image: uint8 (H, W, 3).
+
+    Returns:
+        bool (H, W); nowhere true in a picture of one colour.
+    """
+    colors = image.float()
+    width = max(1, min(image.shape[:2]) // BORDER_SHARE)
+    on_border = torch.ones(image.shape[:2], dtype=torch.bool, device=image.device)
+    on_border[width:-width, width:-width] = False
+    border = colors[on_border]
+    mean = border.mean(dim=0)
+    spread = torch.eye(3, device=image.device) * LEAST_SPREAD**2
+    covariance = (border - mean).T @ (border - mean) / len(border) + spread
+    offset = colors - mean
+    distance = ((offset @ torch.linalg.inv(covariance)) * offset).sum(dim=-1).sqrt()
+    return _fill(distance > _otsu_threshold(distance))
+
+
+def coarse(maps: Tensor) -> Tensor:
+    """Blur maps by averaging them over cells, 16 along the shorter side.
+
+    Args:
+        maps: float32 (..., H, W).
+
+    Returns:
+        float32 (..., cells down, cells across).
+    """
+    side = min(maps.shape[-2:])
+    down, across = (max(1, round(COARSE_CELLS * size / side)) for size in maps.shape[-2:])
+    cells = F.adaptive_avg_pool2d(maps.reshape(-1, 1, *maps.shape[-2:]), (down, across))
+    return cells.reshape(*maps.shape[:-2], down, across)
+
+
+def correlate(maps: Tensor, others: Tensor) -> Tensor:
+    """Correlate every map with every other map, over their pixels (Pearson).
+
+        r = sum_x (m - mean m)(o - mean o) / (|m - mean m| |o - mean o|)
+
+    Args:
+        maps: float32 (count, H, W).
+        others: float32 (other count, H, W).
+
+    Returns:
+        float32 (count, other count), -1 to 1; NaN where a map is the same everywhere.
+    """
+    # a sum, as a product of matrices rounds a hundred times more coarsely over so many pixels
+    return (_standardise(maps)[:, None] * _standardise(others)).sum(dim=-1)
+
+
+def _standardise(maps: Tensor) -> Tensor:
+    """Flatten maps to vectors of mean 0 and length 1; NaN where a map is the same everywhere."""
+    vectors = maps.flatten(1)
+    vectors = vectors - vectors.mean(dim=1, keepdim=True)
+    lengths = vectors.square().sum(dim=1, keepdim=True).sqrt()
+    return vectors / torch.where(lengths > 0, lengths, float("nan"))
+
+
+def _otsu_threshold(values: Tensor) -> Tensor:
+    """Cut values in two so that the variance between the two is largest; () of any values."""
+    ascending = values.flatten().sort().values.double().cpu()
+    below = torch.arange(1, len(ascending))
+    above = len(ascending) - below
+    sums = ascending.cumsum(dim=0)
+    gap = sums[:-1] / below - (sums[-1] - sums[:-1]) / above
+    return ascending[(below * above * gap.square()).argmax()].to(values)
+
+
+def _fill(mask: Tensor) -> Tensor:
+    """Add what has mask on all four sides: to the left, to the right, above and below."""
+    filled = torch.ones_like(mask)
+    for dim in (0, 1):
+        filled &= mask.cumsum(dim) > 0
+        filled &= mask.flip(dim).cumsum(dim).flip(dim) > 0
+    return filled

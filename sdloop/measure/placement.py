@@ -1,0 +1,64 @@
+"""Where in the picture the changes fall: on the object or the background, on detail or on calm."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from sdloop.measure.layout import coarse, correlate, local_detail
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where each difference falls; float64 (rows,) but for `area`, NaN where nothing changed.
+
+    Attributes:
+        area: The object's share of the picture.
+        object_share: The share of the difference that falls on the object.
+        object_enrichment: `object_share` over `area`: 1 is even, 2 is twice as dense as chance,
+            below 1 the background changes more. NaN where the mask is empty.
+        detail_correlation: Of the difference with the final picture's local detail, -1 to 1.
+        layout_correlation: The same of both maps blurred: does the difference already show
+            where the final picture's detail will be?
+    """
+
+    area: float
+    object_share: NDArray[np.float64]
+    object_enrichment: NDArray[np.float64]
+    detail_correlation: NDArray[np.float64]
+    layout_correlation: NDArray[np.float64]
+
+
+def measure_placement(differences: Tensor, final: Tensor, mask: Tensor) -> Placement:
+    """Hold each difference against the final picture's object and detail.
+
+        object_share = sum of d over the object / sum of d
+        area = pixels of the object / pixels
+
+    Args:
+        differences: float32 (rows, H, W), the reduced absolute differences, on any device.
+        final: uint8 (H, W, 3), the last frame.
+        mask: bool (H, W), the object.
+
+    Returns:
+        Where each row's difference falls.
+    """
+    nan = torch.full((), float("nan"), device=differences.device)
+    totals = differences.sum(dim=(1, 2))
+    share = (differences * mask).sum(dim=(1, 2)) / torch.where(totals > 0, totals, nan)
+    area = mask.float().mean()
+    detail = local_detail(final)[None]
+    columns = (
+        share,
+        share / torch.where(area > 0, area, nan),
+        correlate(differences, detail)[:, 0],
+        correlate(coarse(differences), coarse(detail))[:, 0],
+    )
+    return Placement(float(area), *(column.double().cpu().numpy() for column in columns))
