@@ -46,6 +46,13 @@ class DifferenceConfig(_Frozen):
     scale: Literal["image", "global"] = "image"
 
 
+class MeasureConfig(_Frozen):
+    """What is measured against: the object's mask (null guesses it), the tolerance in levels."""
+
+    mask: Annotated[str, Field(min_length=1)] | None = None
+    tolerance: Annotated[int, Field(ge=0, le=255)] = 8
+
+
 class ExportConfig(_Frozen):
     """What is drawn; delays in milliseconds, by GIF's clock multiples of 10.
 
@@ -79,6 +86,7 @@ class RunConfig(_Frozen):
     capture: tuple[Literal["eps_uncond", "eps_cond"], ...] = Field(default=(), strict=False)
     decode: DecodeConfig = DecodeConfig()
     difference: DifferenceConfig = DifferenceConfig()
+    measure: MeasureConfig = MeasureConfig()
     export: ExportConfig = ExportConfig()
     output: Annotated[str, Field(min_length=1)] = "runs/run"
 

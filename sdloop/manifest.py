@@ -7,7 +7,7 @@ import platform
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sdloop.files import replacing
 from sdloop.model_source import hash_weights
@@ -21,7 +21,12 @@ PACKAGES = ("sdloop", "torch", "transformers", "diffusers", "numpy", "imageio", 
 
 
 def write_manifest(
-    path: Path, config: RunConfig, models: Models, rows: int, timings_ms: Mapping[str, float]
+    path: Path,
+    config: RunConfig,
+    models: Models,
+    rows: int,
+    timings_ms: Mapping[str, float],
+    measures: Mapping[str, Any],
 ) -> None:
     """Write the manifest.
 
@@ -31,6 +36,7 @@ def write_manifest(
         models: The networks that were used.
         rows: How many rows the schedule had.
         timings_ms: Time of each stage.
+        measures: What was measured of the run as a whole.
     """
     import torch
 
@@ -47,7 +53,25 @@ def write_manifest(
         "rows": rows,
         "model": config.model,
         "weights_sha256": hash_weights(models.source, models.dtype.itemsize == 2),
+        "measures": dict(measures),
         "timings_ms": dict(timings_ms),
     }
+    _write(path, facts)
+
+
+def update_measures(path: Path, measures: Mapping[str, Any]) -> None:
+    """Put what was measured anew into a manifest that `write_manifest` wrote.
+
+    Args:
+        path: The JSON file; nothing is done if it is not there.
+        measures: What was measured of the run as a whole.
+    """
+    if path.is_file():
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        _write(path, facts | {"measures": dict(measures)})
+
+
+def _write(path: Path, facts: Mapping[str, Any]) -> None:
+    """Write the file, whole or not at all."""
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")

@@ -18,13 +18,24 @@ from sdloop.errors import UserError
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL
 
+    from sdloop.measure.whole_run import RunMeasures
     from sdloop.schedule import Schedule
     from sdloop.trajectory import Trajectory
 
 CONFIG_FILE, TRAJECTORY_FILE = "config.yaml", "trajectory.safetensors"
-EXPORT_FILES = ("frames.gif", "difference.gif", "evolution.gif", "strip.png", "steps.csv")
+MANIFEST_FILE = "manifest.json"
+EXPORT_FILES = (
+    "frames.gif",
+    "difference.gif",
+    "evolution.gif",
+    "strip.png",
+    "steps.csv",
+    "commitment.png",
+    "frequency.png",
+    "guidance.png",
+)
 FRAME_FOLDERS = ("frames", "differences")
-RENDER_KEYS = ("decode", "difference", "export", "device", "dtype")
+RENDER_KEYS = ("decode", "difference", "measure", "export", "device", "dtype")
 
 
 def export_run(
@@ -34,7 +45,7 @@ def export_run(
     schedule: Schedule,
     vae: AutoencoderKL,
     console: Console,
-) -> None:
+) -> RunMeasures:
     """Decode a trajectory and write everything that is shown of it.
 
     Args:
@@ -44,16 +55,20 @@ def export_run(
         schedule: The table that made it.
         vae: Of the run's model.
         console: Shows progress and times the stages.
+
+    Returns:
+        What was measured of it.
     """
     from sdloop.decode import decode
     from sdloop.difference import difference_maps, to_numpy, viridis
     from sdloop.export.gif import hold_last, write_gif
+    from sdloop.export.measures import write_measures
     from sdloop.export.palette import IndexedFrame, beside, quantize
     from sdloop.export.png import write_frames
     from sdloop.export.strip import default_stages, write_strip
-    from sdloop.export.table import write_steps
     from sdloop.export.threads import in_threads
-    from sdloop.measure import measure_steps
+    from sdloop.measure.whole_run import measure_run
+    from sdloop.wiring import read_mask
 
     export = config.export
     scale = export.scale or 1
@@ -61,8 +76,13 @@ def export_run(
         pictures = decode(vae, trajectory.latents, config.decode.batch_size, advance)
     with console.stage("difference"):
         on_device = difference_maps(pictures, config.difference.reduce, config.difference.scale)
-        measures = measure_steps(trajectory, schedule, on_device)
         images, maps = to_numpy(pictures), on_device.to_numpy()
+    with console.stage("measure"):
+        path, tolerance = config.measure.mask, config.measure.tolerance
+        mask = None if path is None else read_mask(Path(path), *images.shape[1:3])
+        measures = measure_run(
+            trajectory, schedule, config.guidance_scale, pictures, on_device, mask, tolerance
+        )
     with console.stage("export"):
         rows = len(schedule)
         delays = hold_last(rows + 1, export.delay_ms, export.hold_ms)
@@ -81,10 +101,11 @@ def export_run(
             scale,
             color_bar=config.difference.scale == "global",
         )
-        write_steps(folder / "steps.csv", measures)
+        write_measures(folder, measures, images[-1], scale)
         if export.png_frames:
             for name, shown in zip(FRAME_FOLDERS, (images, maps.rgb), strict=True):
                 write_frames(folder / name, shown)
+    return measures
 
 
 def render(folder: Path, overrides: Sequence[str], console: Console) -> None:
@@ -99,6 +120,7 @@ def render(folder: Path, overrides: Sequence[str], console: Console) -> None:
         UserError: The folder holds no run, or an override is not one of these keys.
     """
     from sdloop.files import replacing
+    from sdloop.manifest import update_measures
     from sdloop.model_source import find
     from sdloop.models import load_vae
     from sdloop.wiring import resolve
@@ -125,7 +147,8 @@ def render(folder: Path, overrides: Sequence[str], console: Console) -> None:
         raise UserError(f"{folder}: {TRAJECTORY_FILE} was not made with {CONFIG_FILE}'s scheduler")
     with console.stage("load"):
         vae = load_vae(source, device, dtype)
-    export_run(folder, config, trajectory, schedule, vae, console)
+    measures = export_run(folder, config, trajectory, schedule, vae, console)
+    update_measures(folder / MANIFEST_FILE, measures.facts())
     with replacing(folder / CONFIG_FILE) as temporary:
         temporary.write_text(dump_config(config), encoding="utf-8")
     console.close(folder)

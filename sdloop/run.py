@@ -19,6 +19,7 @@ from sdloop.render import (
     CONFIG_FILE,
     EXPORT_FILES,
     FRAME_FOLDERS,
+    MANIFEST_FILE,
     TRAJECTORY_FILE,
     export_run,
 )
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     from sdloop.model_source import ModelSource
     from sdloop.schedule import Schedule
     from sdloop.trajectory import Trajectory
-
-MANIFEST_FILE = "manifest.json"
 
 
 @dataclass(frozen=True)
@@ -100,8 +99,15 @@ class Runner:
         with replacing(folder / CONFIG_FILE) as temporary:
             temporary.write_text(dump_config(config), encoding="utf-8")
         trajectory.save(folder / TRAJECTORY_FILE)
-        export_run(folder, config, trajectory, schedule, models.vae, console)
-        write_manifest(folder / MANIFEST_FILE, config, models, len(schedule), console.timings_ms)
+        measures = export_run(folder, config, trajectory, schedule, models.vae, console)
+        write_manifest(
+            folder / MANIFEST_FILE,
+            config,
+            models,
+            len(schedule),
+            console.timings_ms,
+            measures.facts(),
+        )
         console.close(folder)
         return folder
 

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from sdloop.errors import UserError
 from sdloop.schedule import Schedule, make_schedule
@@ -28,7 +32,7 @@ def resolve(config: RunConfig, source: ModelSource) -> tuple[RunConfig, Schedule
         The config with size and scheduler written out, and the schedule.
 
     Raises:
-        UserError: Size, scheduler or stages do not fit the model.
+        UserError: Size, scheduler, stages or mask do not fit the model.
     """
     factor = source.vae_factor
     height = config.height or source.sample_size[0] * factor
@@ -49,6 +53,8 @@ def resolve(config: RunConfig, source: ModelSource) -> tuple[RunConfig, Schedule
                 f"export.stages = {list(config.export.stages or ())}: stage {stage} is beyond the "
                 f"last row; allowed: 0 to {len(schedule) - 1}, or null for five spread evenly"
             )
+    if config.measure.mask:
+        read_mask(Path(config.measure.mask), height, width)
     written_out = {key: getattr(settings, key) for key in OVERRIDABLE} | {"type": settings.kind}
     scale = config.export.scale or max(1, round(SMALL_PX / min(height, width)))
     resolved = {
@@ -58,3 +64,33 @@ def resolve(config: RunConfig, source: ModelSource) -> tuple[RunConfig, Schedule
         "export": config.export.model_copy(update={"scale": scale}),
     }
     return config.model_copy(update=resolved), schedule
+
+
+def read_mask(path: Path, height: int, width: int) -> NDArray[np.bool_]:
+    """Read the picture that says where the object is.
+
+    Args:
+        path: A PNG, or another format that Pillow reads.
+        height: The run's, in pixels.
+        width: Likewise.
+
+    Returns:
+        bool (height, width), true where the picture is lighter than mid grey.
+
+    Raises:
+        UserError: It is not there, no picture, or of another size.
+    """
+    from PIL import Image
+
+    key = f"measure.mask = {path}"
+    try:
+        with Image.open(path) as picture:
+            levels = np.asarray(picture.convert("L"))
+    except FileNotFoundError:
+        raise UserError(f"{key}: is not there") from None
+    except (OSError, Image.DecompressionBombError):
+        raise UserError(f"{key}: is not a picture that can be read") from None
+    if levels.shape != (height, width):
+        found = f"{levels.shape[1]} x {levels.shape[0]} px"
+        raise UserError(f"{key}: is {found}; allowed: the run's size, {width} x {height}")
+    return levels > 127

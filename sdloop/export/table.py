@@ -2,26 +2,26 @@
 
 import csv
 import math
-from dataclasses import fields
+from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from sdloop.files import replacing
-from sdloop.measure import StepMeasures
 
 
-def write_steps(path: Path, measures: StepMeasures) -> None:
+def write_steps(path: Path, columns: Mapping[str, NDArray[np.number]]) -> None:
     """Write one line a row under a line of names; a number that does not exist is left empty.
 
     Args:
         path: The CSV file.
-        measures: The numbers; they are written with eight significant digits.
+        columns: Name -> one number a row; they are written with eight significant digits.
     """
-    names = [field.name for field in fields(measures)]
-    columns = [getattr(measures, name).tolist() for name in names]
     with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(names)
-        for values in zip(*columns, strict=True):
+        writer.writerow(columns)
+        for values in zip(*(column.tolist() for column in columns.values()), strict=True):
             writer.writerow([_text(value) for value in values])
 
 
