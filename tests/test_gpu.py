@@ -9,6 +9,7 @@ from sdloop.decode import decode
 from sdloop.difference import difference_maps
 from sdloop.graph import GraphDenoiser
 from sdloop.loop import denoise, initial_noise
+from sdloop.measure.whole_run import measure_run
 from sdloop.model_source import find
 from sdloop.models import load
 from sdloop.row_update import RowBuffers, update_row_in_torch
@@ -149,3 +150,18 @@ def test_out_of_memory_halves_the_batch():
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
     assert images.shape == (64, 512, 512, 3)
+
+
+def test_measures_on_cuda_equal_those_on_the_cpu():
+    models = load(find("bundled"), CUDA, torch.float32)
+    schedule = make_schedule(read_settings(models.source.scheduler), 20)
+    denoised, pictures = walk(models)
+    trajectory = Trajectory.of_sample(denoised, torch.from_numpy(schedule.timesteps), {})
+    on_cpu = torch.from_numpy(pictures)
+    expected, ours = (
+        measure_run(trajectory, schedule, 5.0, images, difference_maps(images))
+        for images in (on_cpu, on_cpu.to(CUDA))
+    )
+    np.testing.assert_array_equal(ours.commitment.settled_frame, expected.commitment.settled_frame)
+    for name, column in expected.columns().items():
+        np.testing.assert_allclose(ours.columns()[name], column, rtol=1e-3, atol=1e-5, err_msg=name)
