@@ -84,19 +84,14 @@ def denoise(
     """
     guided = guidance_scale != 1
     check_embeddings(embeddings, z, guided)
-    device = unet.device
-    table = {
-        name: torch.from_numpy(getattr(schedule, name)).to(device, torch.float32)
-        for name in ("a", "b", "w", "z0_from_z", "z0_from_output", "eps_from_z", "eps_from_output")
-    }
+    device, rows = unet.device, len(schedule)
     timesteps = torch.from_numpy(schedule.timesteps).to(device)
-    rows = len(schedule)
     latents = torch.empty((rows + 1, *z.shape), device=device)
     latents[0] = z
     z0_hat = torch.empty((rows, *z.shape), device=device)
     guidance = torch.empty_like(z0_hat) if guided else None
     kept = {name: torch.empty_like(z0_hat) for name in capture}
-    outputs = torch.zeros((schedule.num_slots, *z.shape), device=device)
+    outputs: dict[int, Tensor] = {}
 
     for row in range(rows):
         z = latents[row]
@@ -104,12 +99,13 @@ def denoise(
         output = cond if uncond is None else uncond + guidance_scale * (cond - uncond)
 
         outputs[schedule.slot[row]] = output
-        mixture = torch.tensordot(table["w"][row], outputs, dims=1)
+        weights = schedule.w[row]
+        mixture = sum(weights[slot] * outputs[slot] for slot in weights.nonzero()[0])
         base = latents[schedule.base_frame[row]]
-        latents[row + 1] = table["a"][row] * base + table["b"][row] * mixture
-        z0_hat[row] = table["z0_from_z"][row] * z + table["z0_from_output"][row] * output
+        latents[row + 1] = schedule.a[row] * base + schedule.b[row] * mixture
+        z0_hat[row] = schedule.z0_from_z[row] * z + schedule.z0_from_output[row] * output
 
-        eps_from_z, eps_from_output = table["eps_from_z"][row], table["eps_from_output"][row]
+        eps_from_z, eps_from_output = schedule.eps_from_z[row], schedule.eps_from_output[row]
         if guidance is not None and uncond is not None:
             guidance[row] = eps_from_output * (cond - uncond)
         for name, eps in kept.items():

@@ -1,5 +1,6 @@
 """What every contestant of the job benchmark is asked for."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,8 @@ GUIDANCE_SCALE = 3.5
 DELAY_MS = 100
 STAGES = 5
 SMALL_PX = 256
+
+Frames = Callable[[], NDArray[np.uint8]]  # gives (frames, H, W, 3) once a job is done
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from scripts.bench import usual
 from scripts.bench.clock import Clock
-from scripts.bench.task import GUIDANCE_SCALE, PROMPT, Task
+from scripts.bench.task import GUIDANCE_SCALE, PROMPT, Frames, Task
 
 BATCH = 8
 
@@ -25,8 +25,8 @@ def load(task: Task) -> StableDiffusionPipeline:
 
 
 @torch.no_grad()
-def job(pipeline: StableDiffusionPipeline, task: Task, clock: Clock) -> NDArray[np.uint8]:
-    """Sample and show every step; return the frames, uint8 (frames, H, W, 3)."""
+def job(pipeline: StableDiffusionPipeline, task: Task, clock: Clock) -> Frames:
+    """Sample and show every step; return what gives the frames, uint8 (frames, H, W, 3)."""
     with clock.stage("text"):
         cond, uncond = pipeline.encode_prompt(PROMPT, task.device, 1, True)
     z = task.noise().to(task.device, task.dtype)

@@ -15,7 +15,7 @@ from diffusers import StableDiffusionPipeline
 from numpy.typing import NDArray
 
 from scripts.bench.clock import Clock
-from scripts.bench.task import DELAY_MS, GUIDANCE_SCALE, PROMPT, Task, shown_stages
+from scripts.bench.task import DELAY_MS, GUIDANCE_SCALE, PROMPT, Frames, Task, shown_stages
 
 
 def load(task: Task) -> StableDiffusionPipeline:
@@ -28,8 +28,8 @@ def load(task: Task) -> StableDiffusionPipeline:
 
 
 @torch.no_grad()
-def job(pipeline: StableDiffusionPipeline, task: Task, clock: Clock) -> NDArray[np.uint8]:
-    """Sample and show every step; return the frames, uint8 (frames, H, W, 3)."""
+def job(pipeline: StableDiffusionPipeline, task: Task, clock: Clock) -> Frames:
+    """Sample and show every step; return what gives the frames, uint8 (frames, H, W, 3)."""
     frames: list[NDArray[np.uint8]] = []
 
     def decode(latents: torch.Tensor) -> None:
@@ -60,8 +60,8 @@ def job(pipeline: StableDiffusionPipeline, task: Task, clock: Clock) -> NDArray[
     return show(frames, task, clock)
 
 
-def show(frames: list[NDArray[np.uint8]], task: Task, clock: Clock) -> NDArray[np.uint8]:
-    """Make difference maps, GIFs and a strip; return the frames."""
+def show(frames: list[NDArray[np.uint8]], task: Task, clock: Clock) -> Frames:
+    """Make difference maps, GIFs and a strip; return what gives the frames."""
     import matplotlib
 
     matplotlib.use("agg")
@@ -92,7 +92,7 @@ def show(frames: list[NDArray[np.uint8]], task: Task, clock: Clock) -> NDArray[n
             bottom.axis("off")
         figure.savefig(task.folder / "strip.png", dpi=100)
         pyplot.close(figure)
-    return np.stack(frames)
+    return lambda: np.stack(frames)
 
 
 def main() -> None:

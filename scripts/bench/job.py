@@ -1,0 +1,159 @@
+"""The whole job, prompt to GIFs, against what a user of diffusers writes today.
+
+python -m scripts.bench.job --shape bundled [--rounds 5] [--cold 5] [--tuned]
+python -m scripts.bench.job --shape sd15 --tuned      (meant for a GPU; needs 10 GB of its memory)
+
+Same weights, same noise; that the frames are the same is checked. Everything is timed warm in one
+process, the contestants in turn, and then cold, each in processes of its own.
+"""
+
+import argparse
+import datetime
+import json
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from scripts.bench import ours, tuned, usual
+from scripts.bench.clock import Clock
+from scripts.bench.shapes import model_folder
+from scripts.bench.task import Frames, Task
+
+ROOT = Path(__file__).parents[2]
+CONTESTANTS = {"usual": usual, "tuned": tuned, "sdloop": ours}
+SIZES_PX = {"bundled": 128, "sd15": 512}
+STEP_TFLOP, FRAME_TFLOP = 1.607, 2.515  # of Stable Diffusion 1.5 at 512 px, guided
+
+
+def warm_rounds(names: list[str], task: Task, rounds: int) -> dict[str, dict[str, float]]:
+    """Time the contestants in turn; return the median seconds of each stage."""
+    loaded = {name: CONTESTANTS[name].load(task) for name in names}
+    times: dict[str, list[dict[str, float]]] = {name: [] for name in names}
+    frames: dict[str, Frames] = {}
+    for number in range(rounds + 1):  # the first one warms up, and compiles
+        for name in names:
+            clock = Clock()
+            frames[name] = CONTESTANTS[name].job(loaded[name], task, clock)
+            if number:
+                seconds = clock.seconds
+                times[name].append(seconds | {"whole job": sum(seconds.values())})
+    usual_frames = frames["usual"]()
+    for name in names:
+        print(f"frames of {name} against usual: {_psnr_db(frames[name](), usual_frames):.1f} dB")
+    return {
+        name: {stage: statistics.median(run[stage] for run in runs) for stage in runs[0]}
+        for name, runs in times.items()
+    }
+
+
+def cold_rounds(task: Task, rounds: int) -> dict[str, float]:
+    """Time whole processes in turn; return the median seconds of each."""
+    sizes = ["--size", str(task.size_px), "--steps", str(task.num_steps)]
+    usual_command = ["-m", "scripts.bench.usual", str(task.model), str(task.folder), *sizes]
+    config = ours.write_config(task)
+    commands = {
+        "usual": usual_command,
+        "sdloop": ["-m", "sdloop.run", str(config), "--overwrite", "--quiet"],
+    }
+    times: dict[str, list[float]] = {name: [] for name in commands}
+    for _ in range(rounds):
+        for name, arguments in commands.items():
+            start = time.perf_counter()
+            subprocess.run([sys.executable, *arguments], check=True, cwd=ROOT, capture_output=True)
+            times[name].append(time.perf_counter() - start)
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def print_table(warm: dict[str, dict[str, float]], cold: dict[str, float]) -> None:
+    """Print seconds, and how many times sdloop's each of the others' are."""
+    stages = list(dict.fromkeys(stage for times in warm.values() for stage in times))
+    rows = {stage: {name: times.get(stage) for name, times in warm.items()} for stage in stages}
+    if cold:
+        rows["cold, from the shell"] = {name: cold.get(name) for name in warm}
+    print(f"{'seconds':<22}" + "".join(f"{name:>20}" for name in warm))
+    for stage, values in rows.items():
+        mine = values["sdloop"]
+        cells = []
+        for name, value in values.items():
+            ratio = f" {value / mine:5.2f}x" if value and mine and name != "sdloop" else ""
+            cells.append(f"{value:.3f}{ratio}".rjust(20) if value is not None else " " * 20)
+        print(f"{stage:<22}" + "".join(cells))
+
+
+def matmul_ceiling_tflops() -> float:
+    """Measure the dense float16 rate of the device."""
+    a = torch.randn(8192, 8192, device="cuda", dtype=torch.float16)
+    rates = []
+    for _ in range(20):
+        torch.cuda.synchronize()
+        start = time.perf_counter()
+        a @ a
+        torch.cuda.synchronize()
+        rates.append(2 * 8192**3 / (time.perf_counter() - start) / 1e12)
+    return statistics.median(rates)
+
+
+def _psnr_db(ours_: NDArray[np.uint8], theirs: NDArray[np.uint8]) -> float:
+    """Return the lowest peak signal-to-noise ratio of any frame."""
+    errors = [
+        np.square(a.astype(np.float32) - b).mean() for a, b in zip(ours_, theirs, strict=True)
+    ]
+    return float(10 * np.log10(255**2 / max(max(errors), 1e-10)))
+
+
+def main() -> None:
+    """Run the benchmark, print the table, keep it as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--shape", choices=SIZES_PX, default="bundled")
+    parser.add_argument("--steps", type=int, default=50)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--cold", type=int, default=5, help="rounds from the shell")
+    parser.add_argument("--tuned", action="store_true", help="the compiled pipeline too")
+    asked = parser.parse_args()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    names = ["usual", *(["tuned"] if asked.tuned else []), "sdloop"]
+    with tempfile.TemporaryDirectory() as scratch:
+        model = model_folder(asked.shape, Path(scratch), device)
+        task = Task(model, Path(scratch), SIZES_PX[asked.shape], asked.steps, device)
+        warm = warm_rounds(names, task, asked.rounds)
+        cold = cold_rounds(task, asked.cold) if asked.cold else {}
+    print_table(warm, cold)
+    result: dict[str, Any] = {
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "device": torch.cuda.get_device_name() if device.type == "cuda" else platform.processor(),
+        "cpu_cores": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "shape": asked.shape,
+        "size_px": task.size_px,
+        "steps": asked.steps,
+        "rounds": asked.rounds,
+        "warm_s": warm,
+        "cold_s": cold,
+    }
+    if device.type == "cuda":
+        ceiling = matmul_ceiling_tflops()
+        rows, frames = asked.steps + 1, asked.steps + 2
+        rates = {
+            "steps": STEP_TFLOP * rows / warm["sdloop"]["steps"],
+            "decode": FRAME_TFLOP * frames / warm["sdloop"]["decode"],
+        }
+        result |= {"matmul_tflops": ceiling, "gpu_memory_bytes": torch.cuda.max_memory_allocated()}
+        if asked.shape == "sd15":
+            for stage, rate in rates.items():
+                print(f"{stage}: {rate:.0f} TFLOP/s, {rate / ceiling:.0%} of the matmul rate")
+            result["tflops"] = rates
+    path = ROOT / f"scripts/bench/results/job-{asked.shape}-{device.type}.json"
+    path.write_text(json.dumps(result, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,79 @@
+"""What the loop itself costs: denoise against the bare calls of the UNet that it makes.
+
+python -m scripts.bench.loop [--rounds 9]
+"""
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from sdloop.loop import denoise, initial_noise
+from sdloop.model_source import find
+from sdloop.models import load
+from sdloop.precompute import constants_of_run
+from sdloop.schedule import make_schedule
+from sdloop.scheduler_config import read_settings
+from sdloop.text import encode_prompts
+
+RESULT = Path(__file__).parent / "results/loop.json"
+GUIDANCE_SCALE = 3.5
+
+
+def seconds(function: Callable[[], object]) -> float:
+    """Time one call."""
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
+
+
+@torch.no_grad()
+def main() -> None:
+    """Time the three in turn, print medians and ratios, keep them as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=9)
+    rounds = parser.parse_args().rounds
+    source = find("bundled")
+    models = load(source, torch.device("cpu"), torch.float32)
+    schedule = make_schedule(read_settings(source.scheduler), 50)
+    embeddings = encode_prompts(models.tokenizer, models.text_encoder, ["a panda"], [""])
+    z = initial_noise([0], 4, *source.sample_size)
+    doubled, timesteps = torch.cat([z, z]), torch.from_numpy(schedule.timesteps)
+
+    def bare_calls() -> None:
+        for timestep in timesteps:
+            models.unet(doubled, timestep, encoder_hidden_states=embeddings)
+
+    def readable_loop() -> None:
+        denoise(models.unet, schedule, z, embeddings, GUIDANCE_SCALE)
+
+    def with_constants() -> None:
+        with constants_of_run(models.unet, embeddings, guided=True):
+            denoise(models.unet, schedule, z, embeddings, GUIDANCE_SCALE)
+
+    contestants = (bare_calls, readable_loop, with_constants)
+    times: dict[str, list[float]] = {function.__name__: [] for function in contestants}
+    for number in range(rounds + 1):
+        for function in contestants:
+            taken = seconds(function)
+            if number:  # the first round warms up
+                times[function.__name__].append(taken)
+    pairs = list(zip(*times.values(), strict=True))
+    ratios = {
+        name: statistics.median(pair[index] / pair[0] for pair in pairs)
+        for index, name in enumerate(times)
+    }
+    medians = {name: statistics.median(values) for name, values in times.items()}
+    for name, value in medians.items():
+        print(f"{name:<16} {value:7.3f} s   {ratios[name]:6.3f} of the bare calls")
+    result = {"torch": torch.__version__, "cpu_cores": torch.get_num_threads()}
+    result |= {"rows": len(schedule), "medians_s": medians, "median_ratios": ratios}
+    RESULT.write_text(json.dumps(result, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
