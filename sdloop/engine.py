@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,20 +12,27 @@ from torch import Tensor
 
 from sdloop.graph import GraphDenoiser
 from sdloop.loop import Denoised, denoise
+from sdloop.model_source import ModelSource, hash_weights
 from sdloop.models import Models, compile_networks, load
 from sdloop.precompute import constants_of_run
 
 if TYPE_CHECKING:
-    from sdloop.model_source import ModelSource
     from sdloop.schedule import Schedule
 
 
 @dataclass(frozen=True)
 class Engine:
-    """What runs of one model, on one device, in one dtype, share."""
+    """What runs of one model, on one device, in one dtype, share.
+
+    Attributes:
+        models: The networks.
+        compiled: Whether torch.compile translates them.
+        weights_sha256: By file name, once they are known; gigabytes are hashed in a thread.
+    """
 
     models: Models
     compiled: bool
+    weights_sha256: Future[dict[str, str]]
     _graph: GraphDenoiser | None
 
     @classmethod
@@ -49,7 +57,10 @@ class Engine:
         if compiled:
             compile_networks(models)
         graph = GraphDenoiser(models.unet) if device.type == "cuda" else None
-        return cls(models, compiled, graph)
+        hashing = ThreadPoolExecutor(1)
+        hashes = hashing.submit(hash_weights, source, dtype.itemsize == 2)
+        hashing.shutdown(wait=False)
+        return cls(models, compiled, hashes, graph)
 
     def serves(
         self, source: ModelSource, device: torch.device, dtype: torch.dtype, compiled: bool

@@ -10,11 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sdloop.files import replacing
-from sdloop.model_source import hash_weights
 
 if TYPE_CHECKING:
     from sdloop.config import RunConfig
-    from sdloop.models import Models
 
 FORMAT_VERSION = 1
 PACKAGES = ("sdloop", "torch", "transformers", "diffusers", "numpy", "imageio", "pillow")
@@ -23,7 +21,7 @@ PACKAGES = ("sdloop", "torch", "transformers", "diffusers", "numpy", "imageio", 
 def write_manifest(
     path: Path,
     config: RunConfig,
-    models: Models,
+    weights_sha256: Mapping[str, str],
     rows: int,
     timings_ms: Mapping[str, float],
     measures: Mapping[str, Any],
@@ -33,14 +31,15 @@ def write_manifest(
     Args:
         path: The JSON file.
         config: The run's config, with device and dtype written out.
-        models: The networks that were used.
+        weights_sha256: Of the files that the networks were loaded from, by name.
         rows: How many rows the schedule had.
         timings_ms: Time of each stage.
         measures: What was measured of the run as a whole.
     """
     import torch
 
-    name = torch.cuda.get_device_name(models.device) if models.device.type == "cuda" else ""
+    on_cuda = config.device.startswith("cuda")
+    name = torch.cuda.get_device_name(config.device) if on_cuda else ""
     versions = {package: metadata.version(package) for package in PACKAGES}
     facts = {
         "format_version": FORMAT_VERSION,
@@ -52,7 +51,7 @@ def write_manifest(
         "seeds": [config.seed],
         "rows": rows,
         "model": config.model,
-        "weights_sha256": hash_weights(models.source, models.dtype.itemsize == 2),
+        "weights_sha256": dict(weights_sha256),
         "measures": dict(measures),
         "timings_ms": dict(timings_ms),
     }

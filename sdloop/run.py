@@ -103,7 +103,7 @@ class Runner:
         write_manifest(
             folder / MANIFEST_FILE,
             config,
-            models,
+            self._engine.weights_sha256.result(),
             len(schedule),
             console.timings_ms,
             measures.facts(),
@@ -182,14 +182,20 @@ def sample(config: RunConfig, engine: Engine, schedule: Schedule, console: Conso
         config.width // factor,
     )
     with console.stage("denoise", len(schedule)) as advance:
-        denoised = engine.denoise(
-            schedule,
-            z.to(models.device),
-            embeddings,
-            config.guidance_scale,
-            config.capture,
-            lambda row: advance(1),
-        )
+        try:
+            denoised = engine.denoise(
+                schedule,
+                z.to(models.device),
+                embeddings,
+                config.guidance_scale,
+                config.capture,
+                lambda row: advance(1),
+            )
+        except torch.OutOfMemoryError:
+            raise UserError(
+                f"denoise: {config.device} has no memory for {config.width} x {config.height} px "
+                f"in {config.dtype}; take a smaller size"
+            ) from None
         bad = first_bad_row(denoised)
     if bad is not None:
         raise UserError(

@@ -31,7 +31,6 @@ def write_config(task: Task) -> Path:
         "width": task.size_px,
         "guidance_scale": GUIDANCE_SCALE,
         "scheduler": {"type": "pndm", "num_steps": task.num_steps},
-
         "export": {
             "scale": task.scale,
             "delay_ms": DELAY_MS,
