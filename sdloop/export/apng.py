@@ -1,0 +1,78 @@
+"""Pictures -> an animated PNG, exact to the pixel, with one entry a frame.
+
+Each frame is compressed by Pillow as a picture of its own; the entries are joined here, because
+encoders of whole animations merge equal frames. Format: PNG, third edition (W3C, 2025).
+"""
+
+import io
+import struct
+import zlib
+from collections.abc import Iterable, Sequence
+from functools import partial
+from itertools import count
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from sdloop.export.gif import enlarge
+from sdloop.export.threads import in_threads
+from sdloop.files import replacing
+
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+HEADER, SIZE = slice(16, 29), slice(16, 24)  # the payload of IHDR, which comes first; in it
+
+
+def write_apng(
+    path: Path, images: Iterable[NDArray[np.uint8]], delays_ms: Sequence[int], scale: int = 1
+) -> None:
+    """Write an animation that loops for ever.
+
+    Args:
+        path: The file, by custom `.apng` or `.png`.
+        images: (H, W, 3), uint8, all of one size.
+        delays_ms: How long each frame is shown, a multiple of 10; one a frame.
+        scale: Whole factor by which small pictures are enlarged.
+
+    Raises:
+        ValueError: There are not as many frames as delays.
+    """
+    stills = list(in_threads(partial(_encode, scale=scale), images))
+    chunks = [_chunk(b"IHDR", stills[0][HEADER])]
+    chunks += [_chunk(b"acTL", struct.pack(">II", len(stills), 0))]  # 0: for ever
+    number = count()  # of every chunk that belongs to the animation
+    for still, delay_ms in zip(stills, delays_ms, strict=True):
+        control = struct.pack(">I8s8xHHBB", next(number), still[SIZE], delay_ms // 10, 100, 0, 0)
+        chunks.append(_chunk(b"fcTL", control))
+        data = _data_of(still)
+        if still is stills[0]:
+            chunks.append(_chunk(b"IDAT", data))
+        else:
+            chunks.append(_chunk(b"fdAT", struct.pack(">I", next(number)) + data))
+    with replacing(path) as temporary:
+        temporary.write_bytes(SIGNATURE + b"".join(chunks) + _chunk(b"IEND", b""))
+
+
+def _encode(picture: NDArray[np.uint8], scale: int) -> bytes:
+    """Compress one frame to a PNG file."""
+    buffer = io.BytesIO()
+    Image.fromarray(enlarge(picture, scale)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _data_of(still: bytes) -> bytes:
+    """Join the payloads of a PNG file's IDAT chunks."""
+    data, at = b"", len(SIGNATURE)
+    while at < len(still):
+        (length,) = struct.unpack(">I", still[at : at + 4])
+        if still[at + 4 : at + 8] == b"IDAT":
+            data += still[at + 8 : at + 8 + length]
+        at += length + 12
+    return data
+
+
+def _chunk(name: bytes, payload: bytes) -> bytes:
+    """Wrap a payload."""
+    checksum = struct.pack(">I", zlib.crc32(name + payload))
+    return struct.pack(">I", len(payload)) + name + payload + checksum
