@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sdloop.export.figure import ColorBar
 from sdloop.export.heat_map import write_heat_map
 from sdloop.export.map import write_map
+from sdloop.export.page import Still
 from sdloop.export.table import write_steps
 
 if TYPE_CHECKING:
@@ -35,6 +36,31 @@ def write_measures(
     _draw_frequency(folder / "frequency.png", measures)
     if measures.drive.guidance.any():
         _draw_guidance(folder / "guidance.png", measures, final, scale)
+
+
+def stills_of(measures: RunMeasures) -> list[Still]:
+    """Describe the maps for the page.
+
+    Args:
+        measures: Of the run.
+
+    Returns:
+        The files that `write_measures` draws; guidance.png whether there is guidance or not.
+    """
+    return [
+        Still("commitment.png", "When each pixel settled", f"{measures.commitment.sentence()}."),
+        Still(
+            "frequency.png",
+            "When each scale of the picture changed",
+            "For each band of spatial frequency, coarse below, how its energy spreads over the "
+            "steps.",
+        ),
+        Still(
+            "guidance.png",
+            "Where guidance acted",
+            "How far guidance moved each place of the latent, all steps together.",
+        ),
+    ]
 
 
 def _draw_commitment(

@@ -1,0 +1,132 @@
+"""What the page's chart can show: the numbers of a step, in words."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Chart:
+    """One choice of the page's chart.
+
+    Attributes:
+        label: On the button.
+        note: What is shown, in a sentence.
+        lines: Name of a number -> its name in the legend, "" for a chart of one line.
+        unit: Behind a value.
+    """
+
+    label: str
+    note: str
+    lines: Mapping[str, str]
+    unit: str = ""
+
+
+BAND_PREFIX = "energy_"
+CHARTS = (
+    Chart(
+        "Picture change",
+        "How much the decoded picture changed in this step, mean over its pixels.",
+        {"difference_mean": ""},
+        "of 255",
+    ),
+    Chart(
+        "Settled",
+        "The share of the pixels that have reached their final colour and keep it.",
+        {"settled_share": ""},
+    ),
+    Chart(
+        "What drove the step",
+        "How far each part led along the step; together 1. Below 0 a part worked against it.",
+        {
+            "rescaling_part_share": "rescaling",
+            "uncond_part_share": "without the prompt",
+            "guidance_part_share": "guidance",
+        },
+    ),
+    Chart(
+        "Parts of the step",
+        "How far each part alone would have moved the latent, root mean square.",
+        {
+            "rescaling_part_rms": "rescaling",
+            "uncond_part_rms": "without the prompt",
+            "guidance_part_rms": "guidance",
+        },
+    ),
+    Chart(
+        "Change on the object",
+        "How dense the change is on the object: 1 is even, 2 twice what chance would give.",
+        {"object_enrichment": ""},
+    ),
+    Chart(
+        "Object's share",
+        "The share of the change that falls on the object.",
+        {"object_share": ""},
+    ),
+    Chart(
+        "Change on detail",
+        "Correlation of the change with the final picture's local detail, and of both blurred.",
+        {"detail_correlation": "to the pixel", "layout_correlation": "blurred, the layout"},
+    ),
+    Chart(
+        "Largest change",
+        "The largest change of any pixel in this step: what is yellow on the scale of one step.",
+        {"difference_max": ""},
+        "of 255",
+    ),
+    Chart("Step", "How far this step moved the latent, root mean square.", {"step_rms": ""}),
+    Chart(
+        "Direction",
+        "Cosine of the angle to the step before: 1 goes straight on, 0 turns off, -1 turns back.",
+        {"step_cosine": ""},
+    ),
+    Chart(
+        "Guidance",
+        "How far the prompt pulls: root mean square of eps_cond - eps_uncond.",
+        {"guidance_rms": ""},
+    ),
+    Chart(
+        "Noise estimate",
+        "The noise that the model saw in the latent, root mean square of the guided eps.",
+        {"eps_rms": ""},
+    ),
+    Chart("Latent", "The size of the latent after this step, root mean square.", {"z_rms": ""}),
+    Chart(
+        "log SNR",
+        "Natural logarithm of signal power over noise power at the step's timestep.",
+        {"log_snr": ""},
+    ),
+    Chart(
+        "Cumulative alpha",
+        "The signal's share of the power: 0 is pure noise, 1 a clean picture.",
+        {"alpha_cumprod_from": "where the step starts", "alpha_cumprod_to": "where it ends"},
+    ),
+)
+
+
+def charts_of(names: Sequence[str]) -> list[dict[str, Any]]:
+    """Choose the charts that numbers allow.
+
+    Args:
+        names: Of the numbers that every step has.
+
+    Returns:
+        As plain values: the charts above whose numbers are all there, then one for every number
+        that none of them shows.
+    """
+    bands = {
+        name: name.removeprefix(BAND_PREFIX).replace("_", " ")
+        for name in names
+        if name.startswith(BAND_PREFIX)
+    }
+    known = [chart for chart in CHARTS if all(name in names for name in chart.lines)]
+    if bands:
+        note = "Energy of the change in bands of spatial frequency, in cycles per picture."
+        known.append(Chart("Coarse and fine", note, bands, "levels²"))
+    shown = {name for chart in known for name in chart.lines}
+    others = [
+        Chart(name.replace("_", " ").capitalize(), "", {name: ""})
+        for name in names
+        if name not in shown
+    ]
+    return [asdict(chart) for chart in (*known, *others)]
