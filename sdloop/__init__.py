@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from sdloop.measure.whole_run import RunMeasures, measure_run
     from sdloop.model_source import ModelSource, find
     from sdloop.models import Models, load
+    from sdloop.run_folder import RunFolder
     from sdloop.schedule import Schedule, make_schedule
     from sdloop.scheduler_config import SchedulerSettings, read_settings
     from sdloop.text import encode_prompts
@@ -64,6 +65,7 @@ _HOMES = {
     "measure.whole_run": ("RunMeasures", "measure_run"),
     "model_source": ("ModelSource", "find"),
     "models": ("Models", "load"),
+    "run_folder": ("RunFolder",),
     "schedule": ("Schedule", "make_schedule"),
     "scheduler_config": ("SchedulerSettings", "read_settings"),
     "text": ("encode_prompts",),
@@ -83,6 +85,7 @@ __all__ = [
     "Models",
     "Placement",
     "RunConfig",
+    "RunFolder",
     "RunMeasures",
     "Schedule",
     "SchedulerSettings",

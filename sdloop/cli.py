@@ -76,11 +76,12 @@ def exit_code_of(command: Callable[[], None]) -> int:
     return 0
 
 
-def check_writable(folder: Path) -> None:
+def check_writable(folder: Path, key: str = "output =") -> None:
     """Refuse an output folder that cannot be made or written to, before any work is done.
 
     Args:
         folder: It need not be there yet.
+        key: What the user called it.
 
     Raises:
         UserError: Something on its way is no folder, or must not be written to.
@@ -89,10 +90,10 @@ def check_writable(folder: Path) -> None:
     while not existing.exists():
         existing = existing.parent
     if not existing.is_dir():
-        raise UserError(f"output = {folder}: {existing} is not a folder")
+        raise UserError(f"{key} {folder}: {existing} is not a folder")
     try:
         tempfile.TemporaryFile(dir=existing).close()
     except OSError as error:
         raise UserError(
-            f"output = {folder}: {existing} cannot be written to: {error.strerror}"
+            f"{key} {folder}: {existing} cannot be written to: {error.strerror}"
         ) from None

@@ -34,9 +34,10 @@ class SchedulerConfig(_Frozen):
 
 
 class DecodeConfig(_Frozen):
-    """How latents become pictures; null lets the free memory decide."""
+    """How latents become pictures; a batch size of null lets the free memory decide."""
 
     batch_size: Annotated[int, Field(ge=1, le=4096)] | None = None
+    z0_hat: bool = True
 
 
 class DifferenceConfig(_Frozen):
@@ -64,6 +65,9 @@ class ExportConfig(_Frozen):
     scale: Annotated[int, Field(ge=1, le=16)] | None = None
     stages: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(
         default=None, strict=False, min_length=1, max_length=12
+    )
+    formats: tuple[Literal["gif", "webp", "apng", "mp4"], ...] = Field(
+        default=("gif",), strict=False
     )
     png_frames: bool = False
 

@@ -1,6 +1,7 @@
-"""Every export again from a saved trajectory, without the UNet.
+"""Every export again from a saved trajectory, without the UNet; several runs on one page.
 
 python -m sdloop.render RUN_FOLDER... [key=value ...]
+python -m sdloop.render --page PAGE.html RUN_FOLDER... [key=value ...]
 """
 
 from __future__ import annotations
@@ -9,103 +10,14 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from sdloop.cli import Console, exit_code_of
-from sdloop.config import RunConfig, dump_config, load_config
+from sdloop.cli import Console, check_writable, exit_code_of
+from sdloop.config import dump_config, load_config
 from sdloop.errors import UserError
+from sdloop.run_folder import CONFIG_FILE, MANIFEST_FILE, TRAJECTORY_FILE
+from sdloop.showing import Sampled, export_run, page_run, show
 
-if TYPE_CHECKING:
-    from diffusers import AutoencoderKL
-
-    from sdloop.measure.whole_run import RunMeasures
-    from sdloop.schedule import Schedule
-    from sdloop.trajectory import Trajectory
-
-CONFIG_FILE, TRAJECTORY_FILE = "config.yaml", "trajectory.safetensors"
-MANIFEST_FILE = "manifest.json"
-EXPORT_FILES = (
-    "frames.gif",
-    "difference.gif",
-    "evolution.gif",
-    "strip.png",
-    "steps.csv",
-    "commitment.png",
-    "frequency.png",
-    "guidance.png",
-)
-FRAME_FOLDERS = ("frames", "differences")
 RENDER_KEYS = ("decode", "difference", "measure", "export", "device", "dtype")
-
-
-def export_run(
-    folder: Path,
-    config: RunConfig,
-    trajectory: Trajectory,
-    schedule: Schedule,
-    vae: AutoencoderKL,
-    console: Console,
-) -> RunMeasures:
-    """Decode a trajectory and write everything that is shown of it.
-
-    Args:
-        folder: The run's folder.
-        config: What is drawn and how.
-        trajectory: The run.
-        schedule: The table that made it.
-        vae: Of the run's model.
-        console: Shows progress and times the stages.
-
-    Returns:
-        What was measured of it.
-    """
-    from sdloop.decode import decode
-    from sdloop.difference import difference_maps, to_numpy, viridis
-    from sdloop.export.gif import hold_last, write_gif
-    from sdloop.export.measures import write_measures
-    from sdloop.export.palette import IndexedFrame, beside, quantize
-    from sdloop.export.png import write_frames
-    from sdloop.export.strip import default_stages, write_strip
-    from sdloop.export.threads import in_threads
-    from sdloop.measure.whole_run import measure_run
-    from sdloop.wiring import read_mask
-
-    export = config.export
-    scale = export.scale or 1
-    with console.stage("decode", len(trajectory.latents)) as advance:
-        pictures = decode(vae, trajectory.latents, config.decode.batch_size, advance)
-    with console.stage("difference"):
-        on_device = difference_maps(pictures, config.difference.reduce, config.difference.scale)
-        images, maps = to_numpy(pictures), on_device.to_numpy()
-    with console.stage("measure"):
-        path, tolerance = config.measure.mask, config.measure.tolerance
-        mask = None if path is None else read_mask(Path(path), *images.shape[1:3])
-        measures = measure_run(
-            trajectory, schedule, config.guidance_scale, pictures, on_device, mask, tolerance
-        )
-    with console.stage("export"):
-        rows = len(schedule)
-        delays = hold_last(rows + 1, export.delay_ms, export.hold_ms)
-        colormap = viridis()
-        write_gif(folder / "frames.gif", in_threads(quantize, images), delays, scale)
-        differences = (IndexedFrame(indices, colormap) for indices in maps.indices)
-        write_gif(folder / "difference.gif", differences, delays[1:], scale)
-        pairs = zip(images[1:], maps.indices, strict=True)
-        both = in_threads(lambda pair: beside(*pair, colormap), pairs)
-        write_gif(folder / "evolution.gif", both, delays[1:], scale)
-        write_strip(
-            folder / "strip.png",
-            images,
-            maps,
-            export.stages or default_stages(rows),
-            scale,
-            color_bar=config.difference.scale == "global",
-        )
-        write_measures(folder, measures, images[-1], scale)
-        if export.png_frames:
-            for name, shown in zip(FRAME_FOLDERS, (images, maps.rgb), strict=True):
-                write_frames(folder / name, shown)
-    return measures
 
 
 def render(folder: Path, overrides: Sequence[str], console: Console) -> None:
@@ -121,6 +33,57 @@ def render(folder: Path, overrides: Sequence[str], console: Console) -> None:
     """
     from sdloop.files import replacing
     from sdloop.manifest import update_measures
+
+    run = open_run(folder, overrides, console)
+    measures = export_run(run, console)
+    update_measures(folder / MANIFEST_FILE, measures.facts())
+    with replacing(folder / CONFIG_FILE) as temporary:
+        temporary.write_text(dump_config(run.config), encoding="utf-8")
+    console.close(folder)
+
+
+def render_page(
+    path: Path, folders: Sequence[Path], overrides: Sequence[str], console: Console
+) -> None:
+    """Show several runs in step on one page; their folders stay as they are.
+
+    Args:
+        path: The HTML file.
+        folders: The runs' folders.
+        overrides: As of `render`.
+        console: Shows progress.
+
+    Raises:
+        UserError: As of `render`, or the page's folder cannot be written to.
+    """
+    from sdloop.export.page import write_page
+
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise UserError(f"--page {path}: must end in .html")
+    check_writable(path.parent, "--page")
+    runs = []
+    for folder in folders:
+        run = open_run(folder, overrides, console)
+        runs.append(page_run(run, show(run, console)))
+    with console.stage("page"):
+        write_page(path, runs)
+    console.close(path)
+
+
+def open_run(folder: Path, overrides: Sequence[str], console: Console) -> Sampled:
+    """Read and check a run's folder, and load its VAE.
+
+    Args:
+        folder: A run's folder.
+        overrides: `key=value`, of the keys that do not change the sampling.
+        console: Times the loading.
+
+    Returns:
+        The run.
+
+    Raises:
+        UserError: The folder holds no run, or an override is not one of these keys.
+    """
     from sdloop.model_source import find
     from sdloop.models import load_vae
     from sdloop.wiring import resolve
@@ -147,11 +110,7 @@ def render(folder: Path, overrides: Sequence[str], console: Console) -> None:
         raise UserError(f"{folder}: {TRAJECTORY_FILE} was not made with {CONFIG_FILE}'s scheduler")
     with console.stage("load"):
         vae = load_vae(source, device, dtype)
-    measures = export_run(folder, config, trajectory, schedule, vae, console)
-    update_measures(folder / MANIFEST_FILE, measures.facts())
-    with replacing(folder / CONFIG_FILE) as temporary:
-        temporary.write_text(dump_config(config), encoding="utf-8")
-    console.close(folder)
+    return Sampled(folder, config, trajectory, schedule, vae)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -160,6 +119,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m sdloop.render", description="Make every export of saved runs again."
     )
     parser.add_argument("folders", nargs="+", metavar="RUN_FOLDER | key=value")
+    parser.add_argument(
+        "--page", type=Path, metavar="PAGE.html", help="show all these runs in step on one page"
+    )
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
     options = parser.parse_args(arguments)
     overrides = [text for text in options.folders if "=" in text]
@@ -168,6 +130,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def command() -> None:
         if not folders:
             raise UserError("no run folder given; for example: runs/astronaut")
+        if options.page:
+            render_page(options.page, folders, overrides, Console(options.quiet))
+            return
         for folder in folders:
             render(folder, overrides, Console(options.quiet))
 

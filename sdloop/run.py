@@ -15,14 +15,8 @@ from typing import TYPE_CHECKING
 from sdloop.cli import Console, check_writable, exit_code_of, warn
 from sdloop.config import RunConfig, dump_config, load_config
 from sdloop.errors import UserError
-from sdloop.render import (
-    CONFIG_FILE,
-    EXPORT_FILES,
-    FRAME_FOLDERS,
-    MANIFEST_FILE,
-    TRAJECTORY_FILE,
-    export_run,
-)
+from sdloop.run_folder import CONFIG_FILE, MANIFEST_FILE, TRAJECTORY_FILE, RunFolder
+from sdloop.showing import FORMATS, FRAME_FOLDERS, Sampled, export_files, export_run
 
 if TYPE_CHECKING:
     from sdloop.engine import Engine
@@ -60,14 +54,14 @@ class Runner:
         self._overwrite = overwrite
         self._engine: Engine | None = None
 
-    def run(self, prepared: Prepared) -> Path:
+    def run(self, prepared: Prepared) -> RunFolder:
         """Sample, keep every step, and show them.
 
         Args:
             prepared: What `prepare` made of a config.
 
         Returns:
-            The run's folder.
+            The run's folder; in a notebook it shows itself.
 
         Raises:
             UserError: Something in the config does not fit the machine or the folder.
@@ -99,7 +93,7 @@ class Runner:
         with replacing(folder / CONFIG_FILE) as temporary:
             temporary.write_text(dump_config(config), encoding="utf-8")
         trajectory.save(folder / TRAJECTORY_FILE)
-        measures = export_run(folder, config, trajectory, schedule, models.vae, console)
+        measures = export_run(Sampled(folder, config, trajectory, schedule, models.vae), console)
         write_manifest(
             folder / MANIFEST_FILE,
             config,
@@ -109,7 +103,7 @@ class Runner:
             measures.facts(),
         )
         console.close(folder)
-        return folder
+        return RunFolder(folder)
 
 
 def prepare(config: RunConfig) -> Prepared:
@@ -224,7 +218,7 @@ def _check_folder(folder: Path, config: RunConfig, overwrite: bool) -> None:
 
 def _clear_folder(folder: Path) -> None:
     """Remove what an earlier run left, so that no file of it stands among the new ones."""
-    for name in (CONFIG_FILE, MANIFEST_FILE, TRAJECTORY_FILE, *EXPORT_FILES):
+    for name in (CONFIG_FILE, MANIFEST_FILE, TRAJECTORY_FILE, *export_files(FORMATS)):
         (folder / name).unlink(missing_ok=True)
     for name in FRAME_FOLDERS:
         for picture in (folder / name).glob("*.png"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,8 +33,11 @@ def resolve(config: RunConfig, source: ModelSource) -> tuple[RunConfig, Schedule
         The config with size and scheduler written out, and the schedule.
 
     Raises:
-        UserError: Size, scheduler, stages or mask do not fit the model.
+        UserError: Size, scheduler, stages or mask do not fit the model, or a format needs a
+            library that is not installed.
     """
+    if "mp4" in config.export.formats and find_spec("av") is None:
+        raise UserError("export.formats = mp4: needs PyAV; pip install 'sdloop[mp4]'")
     factor = source.vae_factor
     height = config.height or source.sample_size[0] * factor
     width = config.width or source.sample_size[1] * factor

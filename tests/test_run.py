@@ -17,12 +17,14 @@ from PIL import Image
 
 from sdloop import render as render_module
 from sdloop import run as run_module
+from sdloop.config import load_config
 from sdloop.decode import decode
 from sdloop.difference import difference_maps
 from sdloop.export.gif import enlarge
+from sdloop.showing import export_files
 from sdloop.trajectory import Trajectory
 
-EXPORTS = render_module.EXPORT_FILES
+EXPORTS = export_files(["gif"])
 EVERYTHING = {*EXPORTS, "config.yaml", "manifest.json", "trajectory.safetensors"}
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
 
@@ -65,6 +67,14 @@ def test_run_leaves_the_folder_of_the_design(tiny_config, tmp_path, models):
     assert manifest["versions"]["torch"] == torch.__version__
 
 
+def test_run_returns_its_folder(tiny_config, tmp_path):
+    result = run_module.Runner(quiet=True).run(run_module.prepare(load_config(tiny_config)))
+    assert result.folder == tmp_path / "run"
+    assert result.config.prompt == "a cat"
+    assert result.trajectory.latents.shape == (7, 4, 8, 8)
+    assert "srcdoc" in result._repr_html_()
+
+
 def test_saved_config_gives_the_same_run_again(tiny_config, tmp_path):
     assert run_module.main([str(tiny_config)]) == 0
     folder = tmp_path / "run"
@@ -96,7 +106,7 @@ def test_render_with_another_scale_changes_the_maps_alone(tiny_config, tmp_path)
     assert render_module.main([str(folder), "difference.scale=global"]) == 0
     after = contents(folder)
     assert {name for name in EXPORTS if before[name] != after[name]} == {
-        "difference.gif", "evolution.gif", "strip.png",
+        "difference.gif", "evolution.gif", "strip.png", "index.html",
     }  # fmt: skip
     assert yaml.safe_load((folder / "config.yaml").read_text())["difference"]["scale"] == "global"
     assert render_module.main([str(folder), "difference.scale=image"]) == 0
@@ -122,6 +132,50 @@ def test_png_frames_where_asked(tiny_config, tmp_path, models):
     assert len(list((folder / "differences").glob("*.png"))) == 6
     images = decode(models.vae, Trajectory.load(folder / "trajectory.safetensors").latents)
     np.testing.assert_array_equal(iio.imread(folder / "frames/006.png"), images[6])
+
+
+def test_every_format_is_written_and_overwriting_removes_them_all(tiny_config, tmp_path):
+    formats = ["gif", "webp", "apng", "mp4"]
+    assert run_module.main([str(tiny_config), f"export.formats=[{', '.join(formats)}]"]) == 0
+    folder = tmp_path / "run"
+    expected = EVERYTHING | set(export_files(formats))
+    assert {entry.name for entry in folder.iterdir()} == expected
+    for suffix in ("webp", "apng"):
+        with Image.open(folder / f"evolution.{suffix}") as animation:
+            assert animation.n_frames == 6
+    assert run_module.main([str(tiny_config), "export.formats=[webp]", "--overwrite"]) == 0
+    expected = EVERYTHING - set(EXPORTS) | set(export_files(["webp"]))
+    assert {entry.name for entry in folder.iterdir()} == expected
+
+
+def test_film_without_its_library_is_refused_before_any_work(
+    tiny_config, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr("sdloop.wiring.find_spec", lambda name: None)
+    assert run_module.main([str(tiny_config), "export.formats=[gif, mp4]"]) == 2
+    assert "pip install 'sdloop[mp4]'" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_runs_are_shown_on_one_page_and_left_alone(tiny_config, tmp_path, capsys):
+    for name in ("a", "b"):
+        arguments = [str(tiny_config), f"output={tmp_path / name}", f"seed={len(name)}"]
+        assert run_module.main(arguments) == 0
+    before = contents(tmp_path / "a", EVERYTHING)
+    folders = [str(tmp_path / name) for name in ("a", "b")]
+    assert render_module.main(["--page", str(tmp_path / "compare.html"), *folders]) == 0
+    assert contents(tmp_path / "a", EVERYTHING) == before
+    assert "a, b · sdloop" in (tmp_path / "compare.html").read_text()
+    assert render_module.main(["--page", str(tmp_path / "compare.gif"), *folders]) == 2
+    assert "must end in .html" in capsys.readouterr().err
+    assert render_module.main(["--page", str(tmp_path / "c.html"), str(tmp_path)]) == 2
+    assert "holds no run" in capsys.readouterr().err
+
+
+def test_z0_hat_need_not_be_decoded(tiny_config, tmp_path):
+    assert run_module.main([str(tiny_config), "decode.z0_hat=false"]) == 0
+    page = (tmp_path / "run/index.html").read_text()
+    assert '"z0_hat":null' in page
 
 
 def test_size_and_scale_are_honoured(tiny_config, tmp_path):
@@ -237,7 +291,8 @@ def test_several_configs_run_one_after_the_other(tiny_config, tmp_path, capsys, 
     assert run_module.main(["a.yaml", "b.yaml", "output=same"]) == 2
     assert "several configs" in capsys.readouterr().err
     assert run_module.main(["a.yaml", "b.yaml"]) == 0
-    assert contents(tmp_path / "runs/a") == contents(tmp_path / "runs/b")
+    named = {name for name in EXPORTS if name != "index.html"}  # which says where its run went
+    assert contents(tmp_path / "runs/a", named) == contents(tmp_path / "runs/b", named)
 
 
 def test_dry_run_prints_the_resolved_config_and_loads_nothing(tiny_config, tmp_path):
@@ -288,7 +343,7 @@ def test_terminal_shows_bars_and_a_closing_line(tiny_config, tmp_path):
     seen = read_terminal("sdloop.run", tiny_config)
     assert "denoise" in seen
     assert "6/6" in seen
-    assert "7/7" in seen
+    assert "13/13" in seen  # frames and z0_hat
     closing = seen.strip().splitlines()[-1]
     assert str(tmp_path / "run") in closing
     assert "decode" in closing
