@@ -52,7 +52,7 @@ def job(runner: Runner, task: Task, clock: Clock) -> Frames:
     """Run the config; return what gives the frames, uint8 (frames, H, W, 3)."""
     config = load_config(write_config(task))
     with clock.stage("other"):
-        folder = runner.run(prepare(config))
+        folder = runner.run(prepare(config)).folder
         timings_ms = json.loads((folder / "manifest.json").read_text())["timings_ms"]
     for stage, taken_ms in timings_ms.items():
         name = STAGE_NAMES.get(stage, stage)
