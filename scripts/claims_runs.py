@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from sdloop.decode import decode
+from sdloop.decode import decode_latents
 from sdloop.device import choose_device
 from sdloop.difference import absolute_difference
 from sdloop.loop import denoise, initial_noise
@@ -147,7 +147,7 @@ def sample(prompts: tuple[str, ...], seeds: int, steps: int) -> Runs:
         z = initial_noise(numbers, source.latent_channels, *source.sample_size)
         denoised = denoise(models.unet, schedule, z.to(models.device), texts, GUIDANCE_SCALE)
         for number, prompt in enumerate(captions):
-            runs.append(_measure(prompt, decode(models.vae, denoised.latents[:, number])))
+            runs.append(_measure(prompt, decode_latents(models.vae, denoised.latents[:, number])))
     return Runs(tuple(runs))
 
 

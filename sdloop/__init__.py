@@ -8,7 +8,7 @@ The names below are the program's own parts, imported when first used:
     embeddings = sdloop.encode_prompts(models.tokenizer, models.text_encoder, ["a panda"], [""])
     z = sdloop.initial_noise([0], 4, 16, 16)
     denoised = sdloop.denoise(models.unet, schedule, z, embeddings, guidance_scale=7.5)
-    images = sdloop.decode(models.vae, denoised.latents[:, 0])
+    images = sdloop.decode_latents(models.vae, denoised.latents[:, 0])
     maps = sdloop.difference_maps(images)
 """
 
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sdloop.config import RunConfig, load_config
-    from sdloop.decode import decode
+    from sdloop.decode import decode_latents
     from sdloop.device import choose_device
     from sdloop.difference import DifferenceMaps, difference_maps, viridis
     from sdloop.errors import UserError
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "config": ("RunConfig", "load_config"),
-    "decode": ("decode",),
+    "decode": ("decode_latents",),
     "device": ("choose_device",),
     "difference": ("DifferenceMaps", "difference_maps", "viridis"),
     "errors": ("UserError",),
@@ -93,7 +93,7 @@ __all__ = [
     "Trajectory",
     "UserError",
     "choose_device",
-    "decode",
+    "decode_latents",
     "denoise",
     "difference_maps",
     "encode_prompts",

@@ -27,7 +27,7 @@ class DecodeError(UserError):
 
 
 @torch.inference_mode()
-def decode(
+def decode_latents(
     vae: AutoencoderKL,
     latents: Tensor,
     batch_size: int | None = None,

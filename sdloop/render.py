@@ -123,7 +123,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--page", type=Path, metavar="PAGE.html", help="show all these runs in step on one page"
     )
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
-    options = parser.parse_args(arguments)
+    options = parser.parse_intermixed_args(arguments)
     overrides = [text for text in options.folders if "=" in text]
     folders = [Path(text) for text in options.folders if "=" not in text]
 

@@ -240,7 +240,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--overwrite", action="store_true", help="replace a run of another config in the folder"
     )
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
-    options = parser.parse_args(arguments)
+    options = parser.parse_intermixed_args(arguments)
     overrides = [text for text in options.configs if "=" in text]
     paths = [Path(text) for text in options.configs if "=" not in text]
 

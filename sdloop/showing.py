@@ -80,7 +80,7 @@ def show(run: Sampled, console: Console) -> Shown:
     """
     import torch
 
-    from sdloop.decode import decode
+    from sdloop.decode import decode_latents
     from sdloop.difference import difference_maps, to_numpy
     from sdloop.measure.whole_run import measure_run
     from sdloop.wiring import read_mask
@@ -90,7 +90,7 @@ def show(run: Sampled, console: Console) -> Shown:
     if config.decode.z0_hat:
         latents = torch.cat([latents, run.trajectory.z0_hat])
     with console.stage("decode", len(latents)) as advance:
-        decoded = decode(run.vae, latents, config.decode.batch_size, advance)
+        decoded = decode_latents(run.vae, latents, config.decode.batch_size, advance)
     with console.stage("difference"):
         on_device = difference_maps(
             decoded[:frames], config.difference.reduce, config.difference.scale

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from sdloop import decode as decode_module
-from sdloop.decode import DecodeError, decode, largest_batch
+from sdloop.decode import DecodeError, decode_latents, largest_batch
 
 
 @pytest.fixture
@@ -13,7 +13,7 @@ def latents():
 
 
 def test_pictures_equal_the_vae_one_by_one(models, latents):
-    images = decode(models.vae, latents, batch_size=3)
+    images = decode_latents(models.vae, latents, batch_size=3)
     assert images.shape == (7, 64, 64, 3)
     assert images.dtype == torch.uint8
     for image, z in zip(images, latents, strict=True):
@@ -25,8 +25,8 @@ def test_pictures_equal_the_vae_one_by_one(models, latents):
 
 @pytest.mark.parametrize("batch_size", [1, 2, 3, 4, 7, 100, None])
 def test_batch_size_changes_no_pixel_by_more_than_one_level(models, latents, batch_size):
-    reference = decode(models.vae, latents, batch_size=1).int()
-    assert (decode(models.vae, latents, batch_size) - reference).abs().max() <= 1
+    reference = decode_latents(models.vae, latents, batch_size=1).int()
+    assert (decode_latents(models.vae, latents, batch_size) - reference).abs().max() <= 1
 
 
 def fail_above(vae, monkeypatch, limit, message="CUDA out of memory"):
@@ -44,9 +44,9 @@ def fail_above(vae, monkeypatch, limit, message="CUDA out of memory"):
 
 
 def test_batch_is_halved_when_memory_runs_out(models, latents, monkeypatch):
-    expected = decode(models.vae, latents, batch_size=1).int()
+    expected = decode_latents(models.vae, latents, batch_size=1).int()
     sizes = fail_above(models.vae, monkeypatch, limit=2)
-    images = decode(models.vae, latents, batch_size=6)
+    images = decode_latents(models.vae, latents, batch_size=6)
     assert sizes == [6, 3, 1, 1, 1, 1, 1, 1, 1]
     assert (images - expected).abs().max() <= 1
 
@@ -54,7 +54,7 @@ def test_batch_is_halved_when_memory_runs_out(models, latents, monkeypatch):
 def test_no_memory_for_one_frame_is_named(models, latents, monkeypatch):
     fail_above(models.vae, monkeypatch, limit=0)
     with pytest.raises(DecodeError, match="no memory for one frame of 8 x 8"):
-        decode(models.vae, latents)
+        decode_latents(models.vae, latents)
 
 
 def test_other_errors_are_not_taken_for_lack_of_memory(models, latents, monkeypatch):
@@ -63,13 +63,13 @@ def test_other_errors_are_not_taken_for_lack_of_memory(models, latents, monkeypa
 
     monkeypatch.setattr(models.vae, "decode", broken)
     with pytest.raises(RuntimeError, match="shapes"):
-        decode(models.vae, latents)
+        decode_latents(models.vae, latents)
 
 
 def test_not_finite_in_float32_is_named_with_its_frames(models, latents):
     latents[4] = float("nan")
     with pytest.raises(DecodeError, match="frames 3 to 5"):
-        decode(models.vae, latents, batch_size=3)
+        decode_latents(models.vae, latents, batch_size=3)
 
 
 def test_half_precision_overflow_is_decoded_again_in_float32(model_folder, latents):
@@ -80,9 +80,9 @@ def test_half_precision_overflow_is_decoded_again_in_float32(model_folder, laten
     full = load_vae(find(str(model_folder)), torch.device("cpu"), torch.float32)
     latents = latents * vae.config.scaling_factor
     latents[5] *= 2e5  # beyond float16, and only in this frame
-    images = decode(vae, latents, batch_size=2)
+    images = decode_latents(vae, latents, batch_size=2)
     assert vae.dtype == torch.float16
-    expected = decode(full, latents, batch_size=2)[4:6].int()
+    expected = decode_latents(full, latents, batch_size=2)[4:6].int()
     assert (images[4:6] - expected).abs().max() <= 1  # the weights were rounded to float16
 
 
@@ -93,7 +93,7 @@ def test_no_layer_of_a_batch_reaches_two_to_the_31(models):
         for module in models.vae.decoder.modules()
         if isinstance(module, torch.nn.Conv2d)
     ]
-    decode(models.vae, torch.zeros(1, 4, 8, 8), batch_size=1)
+    decode_latents(models.vae, torch.zeros(1, 4, 8, 8), batch_size=1)
     for hook in hooks:
         hook.remove()
     allowed = largest_batch(models.vae, 8, 8)
@@ -104,13 +104,13 @@ def test_chosen_batch_follows_the_free_memory(models, latents, monkeypatch):
     sizes = fail_above(models.vae, monkeypatch, limit=99)
     frame_bytes = 16 * 64 * 64 * decode_module.LIVE_COPIES * 4
     monkeypatch.setattr(decode_module, "_free_bytes", lambda device: 2 * 3 * frame_bytes)
-    decode(models.vae, latents)
+    decode_latents(models.vae, latents)
     assert sizes == [3, 3, 1]
 
 
 def test_progress_counts_every_frame(models, latents):
     counts = []
-    decode(models.vae, latents, 3, counts.append)
+    decode_latents(models.vae, latents, 3, counts.append)
     assert counts == [3, 3, 1]
 
 
@@ -120,5 +120,5 @@ def test_progress_counts_every_frame(models, latents):
 def test_batches_are_of_equal_size(models, frames, sizes, monkeypatch):
     seen = fail_above(models.vae, monkeypatch, limit=99)
     monkeypatch.setattr(decode_module, "_fitting_batch", lambda vae, latents: 16)
-    decode(models.vae, torch.zeros(frames, 4, 2, 2))
+    decode_latents(models.vae, torch.zeros(frames, 4, 2, 2))
     assert seen == sizes

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from sdloop import run as run_module
-from sdloop.decode import decode
+from sdloop.decode import decode_latents
 from sdloop.difference import difference_maps
 from sdloop.graph import GraphDenoiser
 from sdloop.loop import denoise, initial_noise
@@ -31,7 +31,7 @@ def walk(models, steps=20, guidance=5.0):
     embeddings = encode_prompts(models.tokenizer, models.text_encoder, ["a panda"], [""])
     z = initial_noise([0], 4, 16, 16).to(models.device)
     denoised = denoise(models.unet, schedule, z, embeddings, guidance)
-    return denoised, decode(models.vae, denoised.latents[:, 0]).cpu().numpy()
+    return denoised, decode_latents(models.vae, denoised.latents[:, 0]).cpu().numpy()
 
 
 def test_float32_on_cuda_equals_the_cpu():
@@ -146,7 +146,7 @@ def test_out_of_memory_halves_the_batch():
     _, total = torch.cuda.mem_get_info()
     torch.cuda.set_per_process_memory_fraction(2**30 / total)
     try:
-        images = decode(models.vae, latents, batch_size=64)
+        images = decode_latents(models.vae, latents, batch_size=64)
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
     assert images.shape == (64, 512, 512, 3)

@@ -18,7 +18,7 @@ from PIL import Image
 from sdloop import render as render_module
 from sdloop import run as run_module
 from sdloop.config import load_config
-from sdloop.decode import decode
+from sdloop.decode import decode_latents
 from sdloop.difference import difference_maps
 from sdloop.export.gif import enlarge
 from sdloop.showing import export_files
@@ -42,7 +42,7 @@ def contents(folder, names=EXPORTS):
 
 
 def test_run_leaves_the_folder_of_the_design(tiny_config, tmp_path, models):
-    assert run_module.main([str(tiny_config)]) == 0
+    assert run_module.main([str(tiny_config), "decode.batch_size=1"]) == 0
     folder = tmp_path / "run"
     assert {entry.name for entry in folder.iterdir()} == EVERYTHING
     trajectory = Trajectory.load(folder / "trajectory.safetensors")
@@ -50,7 +50,7 @@ def test_run_leaves_the_folder_of_the_design(tiny_config, tmp_path, models):
     for name, count in (("frames.gif", 7), ("difference.gif", 6), ("evolution.gif", 6)):
         with Image.open(folder / name) as animation:
             assert animation.n_frames == count
-    images = decode(models.vae, trajectory.latents)
+    images = decode_latents(models.vae, trajectory.latents, batch_size=1)
     maps = difference_maps(images)
     with Image.open(folder / "difference.gif") as animation:
         for row in range(6):
@@ -126,11 +126,13 @@ def test_render_of_a_folder_without_a_run_is_refused(tmp_path, capsys):
 
 
 def test_png_frames_where_asked(tiny_config, tmp_path, models):
-    assert run_module.main([str(tiny_config), "export.png_frames=true"]) == 0
+    options = ["export.png_frames=true", "decode.batch_size=1"]
+    assert run_module.main([str(tiny_config), *options]) == 0
     folder = tmp_path / "run"
     assert len(list((folder / "frames").glob("*.png"))) == 7
     assert len(list((folder / "differences").glob("*.png"))) == 6
-    images = decode(models.vae, Trajectory.load(folder / "trajectory.safetensors").latents)
+    latents = Trajectory.load(folder / "trajectory.safetensors").latents
+    images = decode_latents(models.vae, latents, batch_size=1)
     np.testing.assert_array_equal(iio.imread(folder / "frames/006.png"), images[6])
 
 
@@ -223,7 +225,8 @@ def test_run_of_another_config_is_not_overwritten(tiny_config, tmp_path, capsys)
 
 
 def test_overwriting_leaves_nothing_of_the_earlier_run(tiny_config, tmp_path):
-    assert run_module.main([str(tiny_config), "export.png_frames=true"]) == 0
+    options = ["export.png_frames=true", "decode.batch_size=1"]
+    assert run_module.main([str(tiny_config), *options]) == 0
     assert run_module.main([str(tiny_config), "seed=99", "--overwrite"]) == 0
     assert not list((tmp_path / "run").rglob("0*.png"))
 
@@ -301,7 +304,7 @@ def test_dry_run_prints_the_resolved_config_and_loads_nothing(tiny_config, tmp_p
         "assert 'torch' not in sys.modules; sys.exit(code)"
     )
     result = subprocess.run(
-        [sys.executable, "-c", code, str(tiny_config), "seed=5", "--dry-run"],
+        [sys.executable, "-c", code, str(tiny_config), "--dry-run", "seed=5"],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     printed = yaml.safe_load(result.stdout)

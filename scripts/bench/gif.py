@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageSequence
 
-from sdloop.decode import decode
+from sdloop.decode import decode_latents
 from sdloop.difference import difference_maps, to_numpy, viridis
 from sdloop.export.gif import hold_last, write_gif
 from sdloop.export.palette import IndexedFrame, quantize
@@ -44,7 +44,7 @@ def sampled_frames() -> NDArray[np.uint8]:
     embeddings = encode_prompts(models.tokenizer, models.text_encoder, [PROMPT], [""])
     noise = initial_noise([0], 4, SIDE, SIDE)
     denoised = denoise(models.unet, schedule, noise, embeddings, 3.5)
-    return to_numpy(decode(models.vae, denoised.latents[:, 0], batch_size=4))
+    return to_numpy(decode_latents(models.vae, denoised.latents[:, 0], batch_size=4))
 
 
 def read_gif(path: Path) -> NDArray[np.uint8]:

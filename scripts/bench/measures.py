@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from diffusers import AutoencoderKL
 
-from sdloop.decode import decode
+from sdloop.decode import decode_latents
 from sdloop.device import choose_device
 from sdloop.difference import difference_maps
 from sdloop.measure.whole_run import measure_run
@@ -64,8 +64,10 @@ def time_case(vae: AutoencoderKL, latent_px: int, rounds: int, decoded: int) -> 
     trajectory = Trajectory(
         latents, latents[1:], torch.from_numpy(schedule.timesteps), latents[1:], None, None, {}
     )
-    decode(vae, latents[:1])  # the first call builds kernels
-    decoding = seconds(lambda: decode(vae, latents[:decoded]), device) * (rows + 1) / decoded
+    decode_latents(vae, latents[:1])  # the first call builds kernels
+    decoding = (
+        seconds(lambda: decode_latents(vae, latents[:decoded]), device) * (rows + 1) / decoded
+    )
     size_px = latent_px * 8
     noise = torch.rand(rows + 1, size_px, size_px, 3, generator=generator)
     images = (noise * 255).to(torch.uint8).to(device)

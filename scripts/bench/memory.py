@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from sdloop.config import load_config
-from sdloop.decode import decode
+from sdloop.decode import decode_latents
 from sdloop.model_source import find
 from sdloop.models import load
 from sdloop.run import Runner, prepare
@@ -44,9 +44,9 @@ def main() -> None:
         size = config.decode.batch_size or 16
         latents = torch.randn(size, 4, prepared.config.height // 8, prepared.config.width // 8)
         models = load(find(config.model), torch.device("cpu"), torch.float32)
-        decode(models.vae, latents[:1])
+        decode_latents(models.vae, latents[:1])
         before = reset_peak()
-        decode(models.vae, latents, size)
+        decode_latents(models.vae, latents, size)
         batch = memory_bytes("VmHWM") - before
         del models
         runner.run(prepared)  # loads the model and all libraries

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scripts.bench.clock import Clock
 from scripts.bench.task import DELAY_MS, GUIDANCE_SCALE, PROMPT, Frames, Task, shown_stages
 from sdloop.config import load_config
-from sdloop.decode import decode
+from sdloop.decode import decode_latents
 from sdloop.difference import to_numpy
 from sdloop.model_source import find
 from sdloop.models import load_vae
@@ -61,6 +61,8 @@ def job(runner: Runner, task: Task, clock: Clock) -> Frames:
 
     def frames() -> NDArray[np.uint8]:
         vae = load_vae(find(str(task.model)), task.device, task.dtype)
-        return to_numpy(decode(vae, Trajectory.load(folder / "trajectory.safetensors").latents))
+        return to_numpy(
+            decode_latents(vae, Trajectory.load(folder / "trajectory.safetensors").latents)
+        )
 
     return frames
