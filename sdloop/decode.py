@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from diffusers import AutoencoderKL
 
 LARGEST_BATCH = 16  # beyond it kernels gain nothing more, and memory only costs
+CACHED_ELEMENTS = 2**22  # of the widest layer on a CPU: larger batches leave its cache
 LAYER_ELEMENTS = 2**31  # many kernels count with 32 bits
 LIVE_COPIES = 5  # of the widest layer: input, normed, convolved, residual, workspace
 SHARE_OF_FREE = 0.5
@@ -109,10 +110,12 @@ def _widest_layer(vae: AutoencoderKL, latent_height: int, latent_width: int) -> 
 
 
 def _fitting_batch(vae: AutoencoderKL, latents: Tensor) -> int:
-    """Choose a batch size from the free memory."""
+    """Choose a batch size from the free memory, on the CPU from its cache too."""
     widest = _widest_layer(vae, latents.shape[-2], latents.shape[-1])
     frame_bytes = widest * LIVE_COPIES * vae.dtype.itemsize
     fitting = int(_free_bytes(vae.device) * SHARE_OF_FREE) // frame_bytes
+    if vae.device.type == "cpu":
+        fitting = min(fitting, CACHED_ELEMENTS // widest)
     return max(1, min(LARGEST_BATCH, fitting))
 
 

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from sdloop.cli import Console, check_writable, exit_code_of
+from sdloop.cli import Console, check_writable, collector_paused, exit_code_of
 from sdloop.config import dump_config, load_config
 from sdloop.errors import UserError
 from sdloop.run_folder import CONFIG_FILE, MANIFEST_FILE, TRAJECTORY_FILE
@@ -108,7 +108,7 @@ def open_run(folder: Path, overrides: Sequence[str], console: Console) -> Sample
     trajectory = Trajectory.load(folder / TRAJECTORY_FILE)
     if trajectory.timesteps.tolist() != schedule.timesteps.tolist():
         raise UserError(f"{folder}: {TRAJECTORY_FILE} was not made with {CONFIG_FILE}'s scheduler")
-    with console.stage("load"):
+    with console.stage("load"), collector_paused():
         vae = load_vae(source, device, dtype)
     return Sampled(folder, config, trajectory, schedule, vae)
 

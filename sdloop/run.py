@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sdloop.cli import Console, check_writable, exit_code_of, warn
+from sdloop.cli import Console, check_writable, collector_paused, exit_code_of, warn
 from sdloop.config import RunConfig, dump_config, load_config
 from sdloop.errors import UserError
 from sdloop.run_folder import CONFIG_FILE, MANIFEST_FILE, TRAJECTORY_FILE, RunFolder
@@ -70,7 +70,7 @@ class Runner:
         config, schedule = prepared.config, prepared.schedule
         folder = Path(config.output)
         check_writable(folder)
-        with console.stage("import"):
+        with console.stage("import"), collector_paused():
             from sdloop.device import choose_device
 
             device, dtype = choose_device(config.device, config.dtype)
@@ -78,7 +78,7 @@ class Runner:
             config = config.model_copy(update=named)
             _check_folder(folder, config, self._overwrite)
             from sdloop.engine import Engine
-        with console.stage("load"):
+        with console.stage("load"), collector_paused():
             wanted = (prepared.source, device, dtype, config.compile)
             if self._engine is None or not self._engine.serves(*wanted):
                 self._engine = None  # its memory goes before the next one's is taken

@@ -132,10 +132,11 @@ def export_run(run: Sampled, console: Console) -> RunMeasures:
     scale = export.scale or 1
     shown = show(run, console)
     images, maps = shown.images, shown.maps
-    with console.stage("export"):
+    with console.stage("animate"):
         write_animations(
             folder, images, maps, export.formats, export.delay_ms, export.hold_ms, scale
         )
+    with console.stage("export"):
         color_bar = run.config.difference.scale == "global"
         write_strip(folder / "strip.png", images, maps, run.stages, scale, color_bar)
         write_measures(folder, shown.measures, images[-1], scale)

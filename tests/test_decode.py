@@ -108,6 +108,13 @@ def test_chosen_batch_follows_the_free_memory(models, latents, monkeypatch):
     assert sizes == [3, 3, 1]
 
 
+def test_chosen_batch_stays_in_the_cache_of_a_cpu(models, latents, monkeypatch):
+    sizes = fail_above(models.vae, monkeypatch, limit=99)
+    monkeypatch.setattr(decode_module, "CACHED_ELEMENTS", 2 * 16 * 64 * 64 + 1)
+    decode_latents(models.vae, latents)
+    assert sizes == [2, 2, 2, 1]
+
+
 def test_progress_counts_every_frame(models, latents):
     counts = []
     decode_latents(models.vae, latents, 3, counts.append)

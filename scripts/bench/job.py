@@ -59,10 +59,11 @@ def cold_rounds(task: Task, rounds: int) -> dict[str, float]:
     """Time whole processes in turn; return the median seconds of each."""
     sizes = ["--size", str(task.size_px), "--steps", str(task.num_steps)]
     usual_command = ["-m", "scripts.bench.usual", str(task.model), str(task.folder), *sizes]
-    config = ours.write_config(task)
+    our_command = ["-m", "sdloop.run", str(ours.write_config(task)), "--overwrite", "--quiet"]
     commands = {
         "usual": usual_command,
-        "sdloop": ["-m", "sdloop.run", str(config), "--overwrite", "--quiet"],
+        "sdloop": our_command,
+        "sdloop, z0_hat too": [*our_command, "decode.z0_hat=true"],
     }
     times: dict[str, list[float]] = {name: [] for name in commands}
     for _ in range(rounds):
@@ -87,6 +88,8 @@ def print_table(warm: dict[str, dict[str, float]], cold: dict[str, float]) -> No
             ratio = f" {value / mine:5.2f}x" if value and mine and name != "sdloop" else ""
             cells.append(f"{value:.3f}{ratio}".rjust(20) if value is not None else " " * 20)
         print(f"{stage:<22}" + "".join(cells))
+    for name in cold.keys() - warm.keys():
+        print(f"cold, {name}: {cold[name]:.3f}")
 
 
 def matmul_ceiling_tflops() -> float:

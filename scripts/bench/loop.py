@@ -1,5 +1,7 @@
 """What the loop itself costs: denoise against the bare calls of the UNet that it makes.
 
+`loop_alone` is denoise around a network that answers at once: all that is not the UNet.
+
 python -m scripts.bench.loop [--rounds 9]
 """
 
@@ -9,6 +11,8 @@ import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import torch
 
@@ -22,6 +26,16 @@ from sdloop.text import encode_prompts
 
 RESULT = Path(__file__).parent / "results/loop.json"
 GUIDANCE_SCALE = 3.5
+
+
+class AtOnce:
+    """A network that returns what it is given."""
+
+    device, dtype = torch.device("cpu"), torch.float32
+
+    def __call__(self, z: torch.Tensor, timestep: object, encoder_hidden_states: object) -> Any:  # noqa: ANN401 - diffusers' output
+        """Answer."""
+        return SimpleNamespace(sample=z)
 
 
 def seconds(function: Callable[[], object]) -> float:
@@ -48,6 +62,9 @@ def main() -> None:
         for timestep in timesteps:
             models.unet(doubled, timestep, encoder_hidden_states=embeddings)
 
+    def loop_alone() -> None:
+        denoise(AtOnce(), schedule, z, embeddings, GUIDANCE_SCALE)
+
     def readable_loop() -> None:
         denoise(models.unet, schedule, z, embeddings, GUIDANCE_SCALE)
 
@@ -55,7 +72,7 @@ def main() -> None:
         with constants_of_run(models.unet, embeddings, guided=True):
             denoise(models.unet, schedule, z, embeddings, GUIDANCE_SCALE)
 
-    contestants = (bare_calls, readable_loop, with_constants)
+    contestants = (bare_calls, loop_alone, readable_loop, with_constants)
     times: dict[str, list[float]] = {function.__name__: [] for function in contestants}
     for number in range(rounds + 1):
         for function in contestants:

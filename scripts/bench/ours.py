@@ -17,7 +17,7 @@ from sdloop.models import load_vae
 from sdloop.run import Runner, prepare
 from sdloop.trajectory import Trajectory
 
-STAGE_NAMES = {"denoise": "steps", "difference": "differences", "gifs": "GIFs"}
+STAGE_NAMES = {"denoise": "steps", "difference": "differences", "animate": "GIFs"}
 
 
 def write_config(task: Task) -> Path:
@@ -31,6 +31,7 @@ def write_config(task: Task) -> Path:
         "width": task.size_px,
         "guidance_scale": GUIDANCE_SCALE,
         "scheduler": {"type": "pndm", "num_steps": task.num_steps},
+        "decode": {"z0_hat": False},  # pictures that the others do not make
         "export": {
             "scale": task.scale,
             "delay_ms": DELAY_MS,
