@@ -26,11 +26,13 @@ class Engine:
 
     Attributes:
         models: The networks.
+        device: As it was asked for; "cuda" is whichever CUDA device is the current one.
         compiled: Whether torch.compile translates them.
         weights_sha256: By file name, once they are known; gigabytes are hashed in a thread.
     """
 
     models: Models
+    device: torch.device
     compiled: bool
     weights_sha256: Future[dict[str, str]]
     _graph: GraphDenoiser | None
@@ -60,13 +62,13 @@ class Engine:
         hashing = ThreadPoolExecutor(1)
         hashes = hashing.submit(hash_weights, source, dtype.itemsize == 2)
         hashing.shutdown(wait=False)
-        return cls(models, compiled, hashes, graph)
+        return cls(models, device, compiled, hashes, graph)
 
     def serves(
         self, source: ModelSource, device: torch.device, dtype: torch.dtype, compiled: bool
     ) -> bool:
         """Tell whether `start` with these arguments would make an equal engine."""
-        ours = (self.models.source, self.models.device, self.models.dtype, self.compiled)
+        ours = (self.models.source, self.device, self.models.dtype, self.compiled)
         return ours == (source, device, dtype, compiled)
 
     def denoise(

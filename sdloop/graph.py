@@ -44,11 +44,12 @@ class GraphDenoiser:
         """Walk the schedule's rows; arguments, result and errors as loop.denoise."""
         guided = guidance_scale != 1
         check_embeddings(embeddings, z, guided)
-        walk = self._walk
-        if walk is None or not walk.serves(schedule, z, embeddings, guided, capture):
-            self._walk = None  # its memory goes before the next one's is taken
-            walk = self._walk = _Walk(self._unet, schedule, z, embeddings, guided, capture)
-        return walk.run(z, embeddings, guidance_scale, on_row)
+        with torch.cuda.device(self._unet.device):
+            walk = self._walk
+            if walk is None or not walk.serves(schedule, z, embeddings, guided, capture):
+                self._walk = None  # its memory goes before the next one's is taken
+                walk = self._walk = _Walk(self._unet, schedule, z, embeddings, guided, capture)
+            return walk.run(z, embeddings, guidance_scale, on_row)
 
 
 class _Walk:
@@ -128,10 +129,10 @@ class _Walk:
     def _first_row(self) -> None:
         """Take row 0 as it is, which also warms the kernels up, and capture what follows."""
         stream = torch.cuda.Stream(self._unet.device)
-        stream.wait_stream(torch.cuda.current_stream())
         graph = torch.cuda.CUDAGraph()
         with ExitStack() as undo:
             self._prepare_unet(undo)
+            stream.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(stream):
                 self._step()
             torch.cuda.current_stream().wait_stream(stream)

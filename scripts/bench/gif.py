@@ -1,6 +1,6 @@
 """GIFs of 51 frames at 512 px against imageio's defaults: time, closeness, size.
 
-python -m scripts.bench.gif [--rounds 5]
+python scripts/bench/gif.py [--rounds 5]
 
 The frames are those of a run of the bundled model at 512 px, which takes about a minute first.
 """

@@ -1,7 +1,7 @@
 """The whole job, prompt to GIFs, against what a user of diffusers writes today.
 
-python -m scripts.bench.job --shape bundled [--rounds 5] [--cold 5] [--tuned]
-python -m scripts.bench.job --shape sd15 --tuned      (meant for a GPU; needs 10 GB of its memory)
+python scripts/bench/job.py --shape bundled [--rounds 5] [--cold 5] [--tuned]
+python scripts/bench/job.py --shape sd15 --tuned      (meant for a GPU; needs 10 GB of its memory)
 
 Same weights, same noise; that the frames are the same is checked. Everything is timed warm in one
 process, the contestants in turn, and then cold, each in processes of its own.
@@ -20,13 +20,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import ours
 import torch
+import tuned
+import usual
+from clock import Clock
 from numpy.typing import NDArray
-
-from scripts.bench import ours, tuned, usual
-from scripts.bench.clock import Clock
-from scripts.bench.shapes import model_folder
-from scripts.bench.task import Frames, Task
+from shapes import model_folder
+from task import Frames, Task
 
 ROOT = Path(__file__).parents[2]
 CONTESTANTS = {"usual": usual, "tuned": tuned, "sdloop": ours}
@@ -58,7 +59,7 @@ def warm_rounds(names: list[str], task: Task, rounds: int) -> dict[str, dict[str
 def cold_rounds(task: Task, rounds: int) -> dict[str, float]:
     """Time whole processes in turn; return the median seconds of each."""
     sizes = ["--size", str(task.size_px), "--steps", str(task.num_steps)]
-    usual_command = ["-m", "scripts.bench.usual", str(task.model), str(task.folder), *sizes]
+    usual_command = ["scripts/bench/usual.py", str(task.model), str(task.folder), *sizes]
     our_command = ["-m", "sdloop.run", str(ours.write_config(task)), "--overwrite", "--quiet"]
     commands = {
         "usual": usual_command,

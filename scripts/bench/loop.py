@@ -2,7 +2,7 @@
 
 `loop_alone` is denoise around a network that answers at once: all that is not the UNet.
 
-python -m scripts.bench.loop [--rounds 9]
+python scripts/bench/loop.py [--rounds 9]
 """
 
 import argparse

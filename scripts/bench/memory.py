@@ -1,6 +1,6 @@
 """Peak memory of a run above the loaded model's, in decode batches (Linux, CPU).
 
-python -m scripts.bench.memory [key=value ...]
+python scripts/bench/memory.py [key=value ...]
 """
 
 import json

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import yaml
+from clock import Clock
 from numpy.typing import NDArray
+from task import DELAY_MS, GUIDANCE_SCALE, PROMPT, Frames, Task, shown_stages
 
-from scripts.bench.clock import Clock
-from scripts.bench.task import DELAY_MS, GUIDANCE_SCALE, PROMPT, Frames, Task, shown_stages
 from sdloop.config import load_config
 from sdloop.decode import decode_latents
 from sdloop.difference import to_numpy

@@ -4,12 +4,11 @@ from typing import Any
 
 import numpy as np
 import torch
+import usual
+from clock import Clock
 from diffusers import StableDiffusionPipeline
 from numpy.typing import NDArray
-
-from scripts.bench import usual
-from scripts.bench.clock import Clock
-from scripts.bench.task import GUIDANCE_SCALE, PROMPT, Frames, Task
+from task import GUIDANCE_SCALE, PROMPT, Frames, Task
 
 BATCH = 8
 

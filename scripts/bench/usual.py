@@ -1,6 +1,6 @@
 """What a user of diffusers writes today: decode in the callback, NumPy, matplotlib, imageio.
 
-python -m scripts.bench.usual MODEL FOLDER [--size 128] [--steps 50]
+python scripts/bench/usual.py MODEL FOLDER [--size 128] [--steps 50]
 """
 
 import argparse
@@ -11,11 +11,10 @@ from typing import Any
 import imageio.v3 as iio
 import numpy as np
 import torch
+from clock import Clock
 from diffusers import StableDiffusionPipeline
 from numpy.typing import NDArray
-
-from scripts.bench.clock import Clock
-from scripts.bench.task import DELAY_MS, GUIDANCE_SCALE, PROMPT, Frames, Task, shown_stages
+from task import DELAY_MS, GUIDANCE_SCALE, PROMPT, Frames, Task, shown_stages
 
 
 def load(task: Task) -> StableDiffusionPipeline:
