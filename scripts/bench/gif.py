@@ -12,8 +12,10 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import imageio.v3 as iio
+import machine
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -85,7 +87,7 @@ def main() -> None:
                 ),
             },
         }
-        result = {}
+        result: dict[str, Any] = {"machine": machine.facts()}
         for picture, (kind, contestants) in zip((frames, rgb), ways.items(), strict=True):
             times: dict[str, list[float]] = {name: [] for name in contestants}
             for _ in range(rounds):

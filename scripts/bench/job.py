@@ -8,9 +8,7 @@ process, the contestants in turn, and then cold, each in processes of its own.
 """
 
 import argparse
-import datetime
 import json
-import platform
 import statistics
 import subprocess
 import sys
@@ -19,6 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import machine
 import numpy as np
 import ours
 import torch
@@ -118,6 +117,7 @@ def main() -> None:
     """Run the benchmark, print the table, keep it as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--shape", choices=SIZES_PX, default="bundled")
+    parser.add_argument("--size", type=int, help="in pixels; by default the model's own")
     parser.add_argument("--steps", type=int, default=50)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--cold", type=int, default=5, help="rounds from the shell")
@@ -127,21 +127,20 @@ def main() -> None:
     names = ["usual", *(["tuned"] if asked.tuned else []), "sdloop"]
     with tempfile.TemporaryDirectory() as scratch:
         model = model_folder(asked.shape, Path(scratch), device)
-        task = Task(model, Path(scratch), SIZES_PX[asked.shape], asked.steps, device)
+        task = Task(model, Path(scratch), asked.size or SIZES_PX[asked.shape], asked.steps, device)
         warm = warm_rounds(names, task, asked.rounds)
         cold = cold_rounds(task, asked.cold) if asked.cold else {}
+        manifest = json.loads((task.folder / "run/manifest.json").read_text())
     print_table(warm, cold)
     result: dict[str, Any] = {
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "device": torch.cuda.get_device_name() if device.type == "cuda" else platform.processor(),
-        "cpu_cores": torch.get_num_threads(),
-        "torch": torch.__version__,
+        "machine": machine.facts(),
         "shape": asked.shape,
         "size_px": task.size_px,
         "steps": asked.steps,
         "rounds": asked.rounds,
         "warm_s": warm,
         "cold_s": cold,
+        "last_run_stages_ms": manifest["timings_ms"],
     }
     if device.type == "cuda":
         ceiling = matmul_ceiling_tflops()
@@ -155,8 +154,9 @@ def main() -> None:
             for stage, rate in rates.items():
                 print(f"{stage}: {rate:.0f} TFLOP/s, {rate / ceiling:.0%} of the matmul rate")
             result["tflops"] = rates
-    path = ROOT / f"scripts/bench/results/job-{asked.shape}-{device.type}.json"
-    path.write_text(json.dumps(result, indent=2) + "\n")
+    if task.size_px == SIZES_PX[asked.shape]:
+        path = ROOT / f"scripts/bench/results/job-{asked.shape}-{device.type}.json"
+        path.write_text(json.dumps(result, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import machine
 import torch
 
 from sdloop.loop import denoise, initial_noise
@@ -87,8 +88,12 @@ def main() -> None:
     medians = {name: statistics.median(values) for name, values in times.items()}
     for name, value in medians.items():
         print(f"{name:<16} {value:7.3f} s   {ratios[name]:6.3f} of the bare calls")
-    result = {"torch": torch.__version__, "cpu_cores": torch.get_num_threads()}
-    result |= {"rows": len(schedule), "medians_s": medians, "median_ratios": ratios}
+    result = {
+        "machine": machine.facts(),
+        "rows": len(schedule),
+        "medians_s": medians,
+        "median_ratios": ratios,
+    }
     RESULT.write_text(json.dumps(result, indent=2) + "\n")
 
 

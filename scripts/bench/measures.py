@@ -5,12 +5,12 @@ python scripts/bench/measures.py [--rounds 3]
 
 import argparse
 import json
-import platform
 import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import machine
 import torch
 from diffusers import AutoencoderKL
 
@@ -104,8 +104,7 @@ def main() -> None:
             f"{result['measures_s']:6.3f} s   {result['share']:.2%} of it"
         )
     facts = {
-        "machine": platform.processor() or platform.machine(),
-        "device": str(device),
+        "machine": machine.facts(),
         "frames": frames,
         "cases": results,
     }

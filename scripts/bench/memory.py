@@ -8,6 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import machine
 import torch
 
 from sdloop.config import load_config
@@ -57,7 +58,12 @@ def main() -> None:
         f"a decode batch of {size}: {batch / 1e6:.0f} MB; a run: {peak / 1e6:.0f} MB above the "
         f"model, {peak / batch:.2f} batches"
     )
-    facts = {"batch_frames": size, "batch_bytes": batch, "run_bytes": peak}
+    facts = {
+        "machine": machine.facts(),
+        "batch_frames": size,
+        "batch_bytes": batch,
+        "run_bytes": peak,
+    }
     RESULT.write_text(json.dumps(facts, indent=2) + "\n")
 
 

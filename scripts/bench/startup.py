@@ -5,12 +5,13 @@ python scripts/bench/startup.py [--rounds 5]
 
 import argparse
 import json
-import platform
 import statistics
 import subprocess
 import sys
 import time
 from pathlib import Path
+
+import machine
 
 ROOT = Path(__file__).parents[2]
 CONFIG = str(ROOT / "configs/astronaut.yaml")
@@ -44,7 +45,7 @@ def main() -> None:
     for name, value in medians.items():
         ratio = value / medians["import torch"]
         print(f"{name:<28} {value * 1000:7.0f} ms   {ratio:5.2f} of import torch")
-    result = {"machine": platform.processor() or platform.machine(), "medians_s": medians}
+    result = {"machine": machine.facts(), "medians_s": medians}
     path = ROOT / "scripts/bench/results/startup.json"
     path.write_text(json.dumps(result, indent=2) + "\n")
 
