@@ -15,7 +15,8 @@ from torch import Tensor
 
 from sdloop.loop import Denoised, check_embeddings
 from sdloop.precompute import FixedPrompt, fix_prompt, share_halves, tabulate_times
-from sdloop.row_update import RowBuffers, update_row
+from sdloop.row_buffers import RowBuffers
+from sdloop.row_update import update_row
 
 if TYPE_CHECKING:
     from diffusers import UNet2DConditionModel

@@ -9,7 +9,7 @@ import triton.language as tl
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from sdloop.row_update import RowBuffers
+    from sdloop.row_buffers import RowBuffers
 
 BLOCK = 256
 

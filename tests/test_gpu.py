@@ -12,7 +12,8 @@ from sdloop.loop import denoise, initial_noise
 from sdloop.measure.whole_run import measure_run
 from sdloop.model_source import find
 from sdloop.models import load
-from sdloop.row_update import RowBuffers, update_row_in_torch
+from sdloop.row_buffers import RowBuffers
+from sdloop.row_update import update_row_in_torch
 from sdloop.schedule import make_schedule
 from sdloop.scheduler_config import read_settings
 from sdloop.text import encode_prompts

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from sdloop.loop import denoise, initial_noise
-from sdloop.row_update import RowBuffers, update_row
+from sdloop.row_buffers import RowBuffers
+from sdloop.row_update import update_row
 from sdloop.schedule import make_schedule
 from sdloop.scheduler_config import read_settings
 
