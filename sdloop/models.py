@@ -116,15 +116,19 @@ def _load_text_encoder(source: ModelSource, device: torch.device, dtype: torch.d
     disable_progress_bar()
     _, variant = weight_files(source, "text_encoder", dtype.itemsize == 2)
     try:
-        network = CLIPTextModel.from_pretrained(
+        network, found = CLIPTextModel.from_pretrained(
             source.folder / "text_encoder",
             use_safetensors=True,
             variant=variant,
             local_files_only=True,
             dtype=dtype,
+            output_loading_info=True,
         )
     except (OSError, RuntimeError, ValueError) as error:
         raise _misfit(source, "text_encoder", error) from None
+    if found["missing_keys"]:  # transformers would draw them at random and only warn
+        names = ", ".join(sorted(found["missing_keys"]))
+        raise _misfit(source, "text_encoder", ValueError(f"has no {names}"))
     return _place(network, device)
 
 

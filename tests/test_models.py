@@ -1,6 +1,7 @@
 """Finding and loading models."""
 
 import json
+import re
 import shutil
 
 import pytest
@@ -112,12 +113,20 @@ def test_loading_initialises_no_weights(model_folder):
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_missing_weights_are_named(copied):
-    path = copied / "unet/diffusion_pytorch_model.safetensors"
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("unet/diffusion_pytorch_model", "conv_in.bias"),
+        ("vae/diffusion_pytorch_model", "decoder.conv_out.weight"),
+        ("text_encoder/model", "final_layer_norm.weight"),
+    ],
+)
+def test_missing_weights_are_named(copied, file, name):
+    path = copied / f"{file}.safetensors"
     weights = load_file(path)
-    del weights["conv_in.bias"]
-    save_file(weights, path)
-    with pytest.raises(UserError, match=r"unet.*conv_in\.bias"):
+    del weights[next(key for key in weights if key.endswith(name))]
+    save_file(weights, path, {"format": "pt"})
+    with pytest.raises(UserError, match=f"{file.split('/')[0]}.*{re.escape(name)}"):
         load(find(str(copied)), CPU, torch.float32)
 
 
