@@ -9,6 +9,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from sdloop.errors import UserError
+from sdloop.files import replacing
 
 Size = Annotated[int, Field(ge=8, le=8192)]
 DelayMs = Annotated[int, Field(ge=20, le=600_000, multiple_of=10)]
@@ -133,6 +134,12 @@ def dump_config(config: RunConfig) -> str:
     return yaml.safe_dump(
         config.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=100
     )
+
+
+def write_config(path: Path, config: RunConfig) -> None:
+    """Write a config file that `load_config` reads back, whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_text(dump_config(config), encoding="utf-8")
 
 
 def _read_mapping(path: Path) -> dict[str, Any]:

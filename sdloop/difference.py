@@ -97,13 +97,27 @@ def difference_maps(
     values = absolute_difference(images, reduce)
     peaks = xp.amax(values, (1, 2))
     full_scale = peaks if scale == "image" else xp.zeros_like(peaks) + peaks.max()
+    return DifferenceMaps(scale_to_indices(values, full_scale), values, full_scale)
+
+
+def scale_to_indices(values: Array, full_scale: Array) -> Array:
+    """Turn differences into indices into viridis.
+
+    Args:
+        values: (rows, H, W), float32.
+        full_scale: (rows,), float32, what 255 stands for in each map; a map of 0 stays dark.
+
+    Returns:
+        (rows, H, W), uint8.
+    """
+    xp = library_of(values)
     divisors = xp.where(full_scale > 0, full_scale, xp.ones_like(full_scale))
     factors = xp.full_like(divisors, 255) / divisors  # torch takes 255 / x for 255 * (1 / x)
     indices = [
         xp.asarray(xp.round(value * factor), dtype=xp.uint8)
         for value, factor in zip(values, factors, strict=True)
     ]
-    return DifferenceMaps(xp.stack(indices), values, full_scale)
+    return xp.stack(indices)
 
 
 def to_numpy(array: Array) -> NDArray[Any]:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sdloop.cli import Console, check_writable, collector_paused, exit_code_of
-from sdloop.config import dump_config, load_config
+from sdloop.config import load_config, write_config
 from sdloop.errors import UserError
 from sdloop.run_folder import CONFIG_FILE, MANIFEST_FILE, TRAJECTORY_FILE
 from sdloop.showing import Sampled, export_run, page_run, show
@@ -31,14 +31,12 @@ def render(folder: Path, overrides: Sequence[str], console: Console) -> None:
     Raises:
         UserError: The folder holds no run, or an override is not one of these keys.
     """
-    from sdloop.files import replacing
     from sdloop.manifest import update_measures
 
     run = open_run(folder, overrides, console)
     measures = export_run(run, console)
     update_measures(folder / MANIFEST_FILE, measures.facts())
-    with replacing(folder / CONFIG_FILE) as temporary:
-        temporary.write_text(dump_config(run.config), encoding="utf-8")
+    write_config(folder / CONFIG_FILE, run.config)
     console.close(folder)
 
 

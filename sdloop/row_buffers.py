@@ -94,8 +94,8 @@ class RowBuffers:
             eps_uncond=stack(rows) if "eps_uncond" in capture else None,
             eps_cond=stack(rows) if "eps_cond" in capture else None,
             outputs=stack(schedule.num_slots),
-            unet_input=torch.empty(inputs, device=device, dtype=dtype).contiguous(
-                memory_format=torch.channels_last
+            unet_input=torch.empty(
+                inputs, device=device, dtype=dtype, memory_format=torch.channels_last
             ),
         )
 

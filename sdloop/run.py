@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sdloop.cli import Console, check_writable, collector_paused, exit_code_of, warn
-from sdloop.config import RunConfig, dump_config, load_config
+from sdloop.config import RunConfig, dump_config, load_config, write_config
 from sdloop.errors import UserError
 from sdloop.run_folder import CONFIG_FILE, MANIFEST_FILE, TRAJECTORY_FILE, RunFolder
 from sdloop.showing import FORMATS, FRAME_FOLDERS, Sampled, export_files, export_run
@@ -83,17 +83,15 @@ class Runner:
             if self._engine is None or not self._engine.serves(*wanted):
                 self._engine = None  # its memory goes before the next one's is taken
                 self._engine = Engine.start(*wanted)
-        models = self._engine.models
         trajectory = sample(config, self._engine, schedule, console)
 
-        from sdloop.files import replacing
         from sdloop.manifest import write_manifest
 
         _clear_folder(folder)
-        with replacing(folder / CONFIG_FILE) as temporary:
-            temporary.write_text(dump_config(config), encoding="utf-8")
+        write_config(folder / CONFIG_FILE, config)
         trajectory.save(folder / TRAJECTORY_FILE)
-        measures = export_run(Sampled(folder, config, trajectory, schedule, models.vae), console)
+        vae = self._engine.models.vae
+        measures = export_run(Sampled(folder, config, trajectory, schedule, vae), console)
         write_manifest(
             folder / MANIFEST_FILE,
             config,

@@ -31,14 +31,6 @@ TEXT = {
     "max_position_embeddings": 77,
     "hidden_act": "quick_gelu",
 }
-SCHEDULER = {
-    "beta_start": 0.00085,
-    "beta_end": 0.012,
-    "beta_schedule": "scaled_linear",
-    "set_alpha_to_one": False,
-    "skip_prk_steps": True,
-    "steps_offset": 1,
-}
 
 
 def model_folder(shape: str, scratch: Path, device: torch.device) -> Path:
@@ -66,7 +58,7 @@ def model_folder(shape: str, scratch: Path, device: torch.device) -> Path:
     with device:
         networks = (AutoencoderKL(**VAE), CLIPTextModel(text), UNet2DConditionModel(**UNET))
     vae, text_encoder, unet = (network.half() for network in networks)
-    scheduler = PNDMScheduler(**SCHEDULER)
+    scheduler = PNDMScheduler.from_pretrained(BUNDLED / "scheduler")  # that of 1.5, too
     StableDiffusionPipeline(
         vae, text_encoder, tokenizer, unet, scheduler, None, None, None, False
     ).save_pretrained(folder)

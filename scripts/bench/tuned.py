@@ -8,7 +8,7 @@ import usual
 from clock import Clock
 from diffusers import StableDiffusionPipeline
 from numpy.typing import NDArray
-from task import GUIDANCE_SCALE, PROMPT, Frames, Task
+from task import PROMPT, Frames, Task
 
 BATCH = 8
 
@@ -27,7 +27,7 @@ def load(task: Task) -> StableDiffusionPipeline:
 def job(pipeline: StableDiffusionPipeline, task: Task, clock: Clock) -> Frames:
     """Sample and show every step; return what gives the frames, uint8 (frames, H, W, 3)."""
     with clock.stage("text"):
-        cond, uncond = pipeline.encode_prompt(PROMPT, task.device, 1, True)
+        embeddings = pipeline.encode_prompt(PROMPT, task.device, 1, True)
     z = task.noise().to(task.device, task.dtype)
     latents = [z]
 
@@ -35,16 +35,7 @@ def job(pipeline: StableDiffusionPipeline, task: Task, clock: Clock) -> Frames:
         latents.append(values["latents"].clone())
         return values
 
-    with clock.stage("steps"):
-        pipeline(
-            prompt_embeds=cond,
-            negative_prompt_embeds=uncond,
-            latents=z,
-            num_inference_steps=task.num_steps,
-            guidance_scale=GUIDANCE_SCALE,
-            callback_on_step_end=on_step,
-            output_type="latent",
-        )
+    usual.walk(pipeline, task, clock, z, embeddings, on_step)
     with clock.stage("decode"):
         frames: list[NDArray[np.uint8]] = []
         for batch in torch.cat(latents).split(BATCH):

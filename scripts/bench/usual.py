@@ -4,6 +4,7 @@ python scripts/bench/usual.py MODEL FOLDER [--size 128] [--steps 50]
 """
 
 import argparse
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -42,10 +43,24 @@ def job(pipeline: StableDiffusionPipeline, task: Task, clock: Clock) -> Frames:
         return values
 
     with clock.stage("text"):
-        cond, uncond = pipeline.encode_prompt(PROMPT, task.device, 1, True)
+        embeddings = pipeline.encode_prompt(PROMPT, task.device, 1, True)
     z = task.noise().to(task.device, task.dtype)
     with clock.stage("decode"):
         decode(z)
+    walk(pipeline, task, clock, z, embeddings, on_step)
+    return show(frames, task, clock)
+
+
+def walk(
+    pipeline: StableDiffusionPipeline,
+    task: Task,
+    clock: Clock,
+    z: torch.Tensor,
+    embeddings: tuple[torch.Tensor, torch.Tensor],
+    on_step: Callable[..., dict[str, Any]],
+) -> None:
+    """Take all steps from z, with the embeddings of the prompt and of the empty one."""
+    cond, uncond = embeddings
     with clock.stage("steps"):
         pipeline(
             prompt_embeds=cond,
@@ -56,7 +71,6 @@ def job(pipeline: StableDiffusionPipeline, task: Task, clock: Clock) -> Frames:
             callback_on_step_end=on_step,
             output_type="latent",
         )
-    return show(frames, task, clock)
 
 
 def show(frames: list[NDArray[np.uint8]], task: Task, clock: Clock) -> Frames:

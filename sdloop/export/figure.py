@@ -3,13 +3,12 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import imageio.v3 as iio
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from sdloop.difference import viridis
-from sdloop.files import replacing
+from sdloop.export.png import write_png
 
 PAPER, INK, PALE_INK = (255, 255, 255), (24, 24, 24), (110, 110, 110)
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
@@ -75,5 +74,4 @@ def color_bar_width(text_px: int, bar: ColorBar) -> int:
 
 def write_canvas(path: Path, canvas: Image.Image) -> None:
     """Write a figure as PNG."""
-    with replacing(path) as temporary:
-        iio.imwrite(temporary, np.asarray(canvas), plugin="pillow", extension=".png")
+    write_png(path, np.asarray(canvas))

@@ -23,7 +23,7 @@ from urllib.parse import quote
 import numpy as np
 from numpy.typing import NDArray
 
-from sdloop.difference import viridis
+from sdloop.difference import scale_to_indices, viridis
 from sdloop.export.charts import charts_of
 from sdloop.export.packing import Packed, pack
 from sdloop.files import replacing
@@ -176,9 +176,7 @@ def _plain_run(run: PageRun, page: Path, budget_bytes: int) -> dict[str, Any]:
 
 def _pack_run(run: PageRun, peaks: NDArray[np.float32], budget_bytes: int) -> Packed:
     """Compress a run's pictures; each difference in levels of its own largest value."""
-    divisor = np.where(peaks > 0, peaks, np.float32(1))
-    levels = np.rint(run.differences * (np.float32(255) / divisor)[:, None, None])
-    stacks = [run.images, levels.astype(np.uint8)]
+    stacks = [run.images, scale_to_indices(run.differences, peaks)]
     return pack(stacks if run.z0_hat is None else [*stacks, run.z0_hat], budget_bytes)
 
 

@@ -1,4 +1,4 @@
-"""Pictures -> numbered PNG files."""
+"""Pictures -> PNG files."""
 
 from pathlib import Path
 
@@ -8,6 +8,12 @@ from numpy.typing import NDArray
 
 from sdloop.export.threads import in_threads
 from sdloop.files import replacing
+
+
+def write_png(path: Path, image: NDArray[np.uint8]) -> None:
+    """Write one picture, (H, W, 3), whole or not at all; its folder is made if it is not there."""
+    with replacing(path) as temporary:
+        iio.imwrite(temporary, image, plugin="pillow", extension=".png")
 
 
 def write_frames(folder: Path, images: NDArray[np.uint8]) -> None:
@@ -21,8 +27,7 @@ def write_frames(folder: Path, images: NDArray[np.uint8]) -> None:
 
     def write(numbered: tuple[int, NDArray[np.uint8]]) -> None:
         number, image = numbered
-        with replacing(folder / f"{number:0{digits}d}.png") as temporary:
-            iio.imwrite(temporary, image, plugin="pillow", extension=".png")
+        write_png(folder / f"{number:0{digits}d}.png", image)
 
     for _ in in_threads(write, enumerate(images)):
         pass
