@@ -21,6 +21,7 @@ from sdloop.config import load_config
 from sdloop.decode import decode_latents
 from sdloop.difference import difference_maps
 from sdloop.export.gif import enlarge
+from sdloop.runner import Runner, prepare
 from sdloop.showing import export_files
 from sdloop.trajectory import Trajectory
 
@@ -68,7 +69,7 @@ def test_run_leaves_the_folder_of_the_design(tiny_config, tmp_path, models):
 
 
 def test_run_returns_its_folder(tiny_config, tmp_path):
-    result = run_module.Runner(quiet=True).run(run_module.prepare(load_config(tiny_config)))
+    result = Runner(quiet=True).run(prepare(load_config(tiny_config)))
     assert result.folder == tmp_path / "run"
     assert result.config.prompt == "a cat"
     assert result.trajectory.latents.shape == (7, 4, 8, 8)

@@ -15,7 +15,7 @@ from sdloop.config import load_config
 from sdloop.decode import decode_latents
 from sdloop.model_source import find
 from sdloop.models import load
-from sdloop.run import Runner, prepare
+from sdloop.runner import Runner, prepare
 
 ROOT = Path(__file__).parents[2]
 RESULT = Path(__file__).parent / "results/memory.json"

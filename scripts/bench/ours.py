@@ -14,7 +14,7 @@ from sdloop.decode import decode_latents
 from sdloop.difference import to_numpy
 from sdloop.model_source import find
 from sdloop.models import load_vae
-from sdloop.run import Runner, prepare
+from sdloop.runner import Runner, prepare
 from sdloop.trajectory import Trajectory
 
 STAGE_NAMES = {"denoise": "steps", "difference": "differences", "animate": "GIFs"}
