@@ -1,16 +1,30 @@
 """What both commands share: errors as one line, progress bars, the clock of the stages."""
 
 import gc
+import os
+import signal
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 from sdloop.errors import UserError
 
-USER_ERROR, SYSTEM_ERROR, INTERRUPTED = 2, 1, 130
+USER_ERROR, SYSTEM_ERROR = 2, 1
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal asked the process to end."""
+
+    def __init__(self, number: int) -> None:
+        """Keep the signal's number."""
+        super().__init__(number)
+        self.exit_code = 128 + number  # as shells say it
 
 
 class Console:
@@ -22,6 +36,7 @@ class Console:
 
     def __init__(self, quiet: bool) -> None:
         """Show nothing if `quiet`, or if stdout is no terminal."""
+        self._quiet = quiet
         self.shows = not quiet and sys.stdout.isatty()
         self.timings_ms: dict[str, float] = {}
 
@@ -39,7 +54,13 @@ class Console:
                 bar.update(count)
 
             yield advance
-        self.timings_ms[name] = round((time.perf_counter() - start) * 1000, 1)
+        took_ms = self.timings_ms.get(name, 0) + (time.perf_counter() - start) * 1000
+        self.timings_ms[name] = round(took_ms, 1)
+
+    def note(self, message: str) -> None:
+        """Print a line that the user should know of, terminal or not."""
+        if not self._quiet:
+            print(message, file=sys.stderr)
 
     def close(self, folder: Path) -> None:
         """Print the closing line: where everything is, and what took how long."""
@@ -76,10 +97,11 @@ def exit_code_of(command: Callable[[], None]) -> int:
         command: Does the work.
 
     Returns:
-        0; 2 for a UserError; 1 for what the system refused; 130 after an interrupt.
+        0; 2 for a UserError; 1 for what the system refused; 130 after SIGINT, 143 after SIGTERM.
     """
     try:
-        command()
+        with _signals_raised():
+            command()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return USER_ERROR
@@ -87,10 +109,36 @@ def exit_code_of(command: Callable[[], None]) -> int:
         where = f"{error.filename}: " if error.filename else ""
         print(f"error: {where}{error.strerror or error}", file=sys.stderr)
         return SYSTEM_ERROR
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return INTERRUPTED
+    except Interrupted as interrupt:
+        print("interrupted; the same command carries on", file=sys.stderr)
+        return interrupt.exit_code
     return 0
+
+
+@contextmanager
+def _signals_raised() -> Iterator[None]:
+    """Let the signals that ask for an end raise Interrupted; a second one ends at once."""
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        os._exit(128 + number)  # no file is half written at any moment
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        for each in heard:
+            signal.signal(each, leave)
+        raise Interrupted(number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread hears signals
+        return
+    before = {each: signal.getsignal(each) for each in SIGNALS}
+    heard = [each for each, handler in before.items() if handler is not signal.SIG_IGN]
+    for each in heard:
+        signal.signal(each, interrupt)
+    try:
+        yield
+    finally:
+        for each in heard:
+            signal.signal(each, before[each] or signal.SIG_DFL)
 
 
 def check_writable(folder: Path, key: str = "output =") -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from sdloop.graph import GraphDenoiser
-from sdloop.loop import Denoised, denoise
+from sdloop.loop import Denoised, OnRow, denoise
 from sdloop.model_source import ModelSource, hash_weights
 from sdloop.models import Models, compile_networks, load
 from sdloop.precompute import constants_of_run
@@ -78,14 +78,15 @@ class Engine:
         embeddings: Tensor,
         guidance_scale: float,
         capture: Sequence[str],
-        on_row: Callable[[int], None],
+        on_row: OnRow,
+        finished: Sequence[Tensor] = (),
     ) -> Denoised:
         """Walk the loop; arguments, result and errors as loop.denoise.
 
         On CUDA every row is a replay of one graph. Elsewhere the readable loop runs, with what is
         constant over the run computed once; a compiled UNet is left as it was compiled.
         """
-        arguments = (schedule, z, embeddings, guidance_scale, capture, on_row)
+        arguments = (schedule, z, embeddings, guidance_scale, capture, on_row, finished)
         if self._graph is not None:
             return self._graph.denoise(*arguments)
         unet = self.models.unet

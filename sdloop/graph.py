@@ -6,14 +6,14 @@ host only starts it. What a replay reads and writes stays in one place of the me
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from sdloop.loop import Denoised, check_embeddings
+from sdloop.loop import Denoised, OnRow, check_embeddings
 from sdloop.precompute import FixedPrompt, fix_prompt, share_halves, tabulate_times
 from sdloop.row_buffers import RowBuffers
 from sdloop.row_update import update_row
@@ -40,7 +40,8 @@ class GraphDenoiser:
         embeddings: Tensor,
         guidance_scale: float = 7.5,
         capture: Sequence[str] = (),
-        on_row: Callable[[int], None] | None = None,
+        on_row: OnRow | None = None,
+        finished: Sequence[Tensor] = (),
     ) -> Denoised:
         """Walk the schedule's rows; arguments, result and errors as loop.denoise."""
         guided = guidance_scale != 1
@@ -50,7 +51,7 @@ class GraphDenoiser:
             if walk is None or not walk.serves(schedule, z, embeddings, guided, capture):
                 self._walk = None  # its memory goes before the next one's is taken
                 walk = self._walk = _Walk(self._unet, schedule, z, embeddings, guided, capture)
-            return walk.run(z, embeddings, guidance_scale, on_row)
+            return walk.run(z, embeddings, guidance_scale, on_row, finished)
 
 
 class _Walk:
@@ -100,21 +101,24 @@ class _Walk:
         z: Tensor,
         embeddings: Tensor,
         guidance_scale: float,
-        on_row: Callable[[int], None] | None,
+        on_row: OnRow | None,
+        finished: Sequence[Tensor] = (),
     ) -> Denoised:
         """Walk all rows; the result is a copy, as the next run writes to the same buffers."""
         self._embeddings.copy_(embeddings)
         for prompt in self._prompts:
             prompt.change(embeddings)
         self._buffers.start(z, guidance_scale)
+        buffers = self._buffers
         for row in range(len(self._schedule)):
-            if self._graph is not None:
+            if row < len(finished):
+                update_row(buffers, finished[row].to(buffers.returned.device))
+            elif self._graph is not None:
                 self._graph.replay()
             else:
                 self._first_row()
             if on_row is not None:
-                on_row(row)
-        buffers = self._buffers
+                on_row(row, buffers.returned[row])
 
         def copy(stack: Tensor | None) -> Tensor | None:
             return None if stack is None else stack.clone()
@@ -128,7 +132,7 @@ class _Walk:
         )
 
     def _first_row(self) -> None:
-        """Take row 0 as it is, which also warms the kernels up, and capture what follows."""
+        """Take a row as it is, which also warms the kernels up, and capture what follows."""
         stream = torch.cuda.Stream(self._unet.device)
         graph = torch.cuda.CUDAGraph()
         with ExitStack() as undo:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from sdloop.schedule import Schedule
 
+OnRow = Callable[[int, Tensor], None]
+
 
 @dataclass(frozen=True)
 class Denoised:
@@ -60,7 +62,8 @@ def denoise(
     embeddings: Tensor,
     guidance_scale: float = 7.5,
     capture: Sequence[str] = (),
-    on_row: Callable[[int], None] | None = None,
+    on_row: OnRow | None = None,
+    finished: Sequence[Tensor] = (),
 ) -> Denoised:
     """Walk the schedule's rows from noise to picture and keep every frame.
 
@@ -74,7 +77,10 @@ def denoise(
         guidance_scale: s in eps = uncond + s (cond - uncond), classifier-free guidance (Ho and
             Salimans 2022, arXiv:2207.12598, with s = w + 1); 1 means the conditional output alone.
         capture: Any of "eps_uncond" and "eps_cond", to keep these too.
-        on_row: Called with the row's number after each row was issued.
+        on_row: Called after each row was issued with its number and what the UNet returned,
+            (2 batch or batch, 4, h, w).
+        finished: What the UNet returned in the first rows of this very run, where that is known
+            already; it is not called for these.
 
     Returns:
         The frames and what was predicted on the way.
@@ -95,7 +101,11 @@ def denoise(
 
     for row in range(rows):
         z = latents[row]
-        uncond, cond = predict(unet, z, timesteps[row], embeddings, guided)
+        if row < len(finished):
+            returned = finished[row].to(device)
+        else:
+            returned = predict(unet, z, timesteps[row], embeddings, guided)
+        uncond, cond = split_halves(returned.float(), guided)
         output = cond if uncond is None else uncond + guidance_scale * (cond - uncond)
 
         outputs[schedule.slot[row]] = output
@@ -112,7 +122,7 @@ def denoise(
             raw = cond if name == "eps_cond" or uncond is None else uncond
             eps[row] = eps_from_z * z + eps_from_output * raw
         if on_row is not None:
-            on_row(row)
+            on_row(row, returned)
 
     return Denoised(latents, z0_hat, guidance, kept.get("eps_uncond"), kept.get("eps_cond"))
 
@@ -125,7 +135,7 @@ def check_embeddings(embeddings: Tensor, z: Tensor, guided: bool) -> None:
 
 def predict(
     unet: UNet2DConditionModel, z: Tensor, timestep: Tensor, embeddings: Tensor, guided: bool
-) -> tuple[Tensor | None, Tensor]:
+) -> Tensor:
     """Call the UNet once, on [uncond, cond] where guided.
 
     Args:
@@ -136,13 +146,17 @@ def predict(
         guided: Whether there is an unconditional half.
 
     Returns:
-        The unconditional output (None if not guided) and the conditional, float32, as z.
+        (2 batch or batch, 4, h, w), in the unet's dtype.
     """
     doubled = torch.cat([z, z]) if guided else z
-    output = unet(doubled.to(unet.dtype), timestep, encoder_hidden_states=embeddings).sample
+    return unet(doubled.to(unet.dtype), timestep, encoder_hidden_states=embeddings).sample
+
+
+def split_halves(returned: Tensor, guided: bool) -> tuple[Tensor | None, Tensor]:
+    """Split [uncond, cond]; without guidance all of it is cond, and uncond is None."""
     if not guided:
-        return None, output.float()
-    uncond, cond = output.float().chunk(2)
+        return None, returned
+    uncond, cond = returned.chunk(2)
     return uncond, cond
 
 

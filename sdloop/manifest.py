@@ -18,10 +18,32 @@ FORMAT_VERSION = 1
 PACKAGES = ("sdloop", "torch", "transformers", "diffusers", "numpy", "imageio", "pillow")
 
 
+def made_with(config: RunConfig, weights_sha256: Mapping[str, str]) -> dict[str, Any]:
+    """Return on what, beside its config, the bytes of a run depend.
+
+    Args:
+        config: With device and dtype written out.
+        weights_sha256: Of the files that the networks are loaded from, by name.
+
+    Returns:
+        Plain values: versions, the device's name, the weights.
+    """
+    import torch
+
+    on_cuda = config.device.startswith("cuda")
+    name = torch.cuda.get_device_name(config.device) if on_cuda else ""
+    versions = {package: metadata.version(package) for package in PACKAGES}
+    return {
+        "versions": {"python": platform.python_version(), **versions},
+        "device_name": name or platform.processor() or platform.machine(),
+        "weights_sha256": dict(weights_sha256),
+    }
+
+
 def write_manifest(
     path: Path,
     config: RunConfig,
-    weights_sha256: Mapping[str, str],
+    made_with: Mapping[str, Any],
     rows: int,
     timings_ms: Mapping[str, float],
     measures: Mapping[str, Any],
@@ -31,27 +53,20 @@ def write_manifest(
     Args:
         path: The JSON file.
         config: The run's config, with device and dtype written out.
-        weights_sha256: Of the files that the networks were loaded from, by name.
+        made_with: As the function of this name returns it.
         rows: How many rows the schedule had.
         timings_ms: Time of each stage.
         measures: What was measured of the run as a whole.
     """
-    import torch
-
-    on_cuda = config.device.startswith("cuda")
-    name = torch.cuda.get_device_name(config.device) if on_cuda else ""
-    versions = {package: metadata.version(package) for package in PACKAGES}
     facts = {
         "format_version": FORMAT_VERSION,
-        "versions": {"python": platform.python_version(), **versions},
+        **made_with,
         "platform": platform.platform(),
         "device": config.device,
-        "device_name": name or platform.processor() or platform.machine(),
         "dtype": config.dtype,
         "seeds": [config.seed],
         "rows": rows,
         "model": config.model,
-        "weights_sha256": dict(weights_sha256),
         "measures": dict(measures),
         "timings_ms": dict(timings_ms),
     }

@@ -147,10 +147,29 @@ def hash_weights(source: ModelSource, half: bool) -> dict[str, str]:
     Returns:
         SHA-256 in hexadecimal by file name, relative to the model's folder.
     """
+    return {name: _sha256(file) for name, file in _all_weight_files(source, half).items()}
+
+
+def stamp_weights(source: ModelSource, half: bool) -> dict[str, list[int]]:
+    """Name every file that `load` takes weights from by what can be had without reading it.
+
+    Args:
+        source: The model; its weights were fetched.
+        half: As of `hash_weights`.
+
+    Returns:
+        Size in bytes and time of the last change in ns by file name.
+    """
+    stats = {name: file.stat() for name, file in _all_weight_files(source, half).items()}
+    return {name: [stat.st_size, stat.st_mtime_ns] for name, stat in stats.items()}
+
+
+def _all_weight_files(source: ModelSource, half: bool) -> dict[str, Path]:
+    """List the files of all three networks by their names in the model's folder."""
     if source.checkpoint is not None:
-        return {source.checkpoint.name: _sha256(source.checkpoint)}
+        return {source.checkpoint.name: source.checkpoint}
     return {
-        file.relative_to(source.folder).as_posix(): _sha256(file)
+        file.relative_to(source.folder).as_posix(): file
         for component in STEMS
         for file in weight_files(source, component, half)[0]
     }

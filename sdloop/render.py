@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from sdloop.claim import claim
 from sdloop.cli import Console, check_writable, collector_paused, exit_code_of
 from sdloop.config import load_config, write_config
 from sdloop.errors import UserError
@@ -29,14 +30,17 @@ def render(folder: Path, overrides: Sequence[str], console: Console) -> None:
         console: Shows progress.
 
     Raises:
-        UserError: The folder holds no run, or an override is not one of these keys.
+        UserError: The folder holds no run, another process works in it, or an override is not one
+            of these keys.
     """
     from sdloop.manifest import update_measures
 
-    run = open_run(folder, overrides, console)
-    measures = export_run(run, console)
-    update_measures(folder / MANIFEST_FILE, measures.facts())
-    write_config(folder / CONFIG_FILE, run.config)
+    check_holds_run(folder)
+    with claim(folder, "run folder"):
+        run = open_run(folder, overrides, console)
+        measures = export_run(run, console)
+        update_measures(folder / MANIFEST_FILE, measures.facts())
+        write_config(folder / CONFIG_FILE, run.config)
     console.close(folder)
 
 
@@ -93,8 +97,7 @@ def open_run(folder: Path, overrides: Sequence[str], console: Console) -> Sample
                 f"{override}: render cannot change {key or 'this'}; allowed: "
                 f"{', '.join(RENDER_KEYS)}"
             )
-    if not (folder / CONFIG_FILE).is_file():
-        raise UserError(f"{folder}: holds no run (there is no {CONFIG_FILE})")
+    check_holds_run(folder)
     config = load_config(folder / CONFIG_FILE, overrides)
     source = find(config.model, config.model_config_from)
     config, schedule = resolve(config, source)
@@ -109,6 +112,12 @@ def open_run(folder: Path, overrides: Sequence[str], console: Console) -> Sample
     with console.stage("load"), collector_paused():
         vae = load_vae(source, device, dtype)
     return Sampled(folder, config, trajectory, schedule, vae)
+
+
+def check_holds_run(folder: Path) -> None:
+    """Raise a UserError if a folder holds no run."""
+    if not (folder / CONFIG_FILE).is_file():
+        raise UserError(f"{folder}: holds no run (there is no {CONFIG_FILE})")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -31,6 +31,7 @@ class RowBuffers:
         eps_uncond: As z0_hat, or None where it is not captured.
         eps_cond: Likewise.
         outputs: (slots, batch, 4, h, w), the kept outputs.
+        returned: (rows, 2 batch or batch, 4, h, w), the UNet's dtype: what it returned.
         unet_input: (2 batch or batch, 4, h, w), the UNet's dtype: z of the row that is next.
     """
 
@@ -46,6 +47,7 @@ class RowBuffers:
     eps_uncond: Tensor | None
     eps_cond: Tensor | None
     outputs: Tensor
+    returned: Tensor
     unet_input: Tensor
 
     @classmethod
@@ -94,6 +96,7 @@ class RowBuffers:
             eps_uncond=stack(rows) if "eps_uncond" in capture else None,
             eps_cond=stack(rows) if "eps_cond" in capture else None,
             outputs=stack(schedule.num_slots),
+            returned=torch.zeros((rows, *inputs), device=device, dtype=dtype),
             unet_input=torch.empty(
                 inputs, device=device, dtype=dtype, memory_format=torch.channels_last
             ),

@@ -20,6 +20,7 @@ def update_row(buffers: RowBuffers, output: Tensor) -> None:
         buffers: Are written to.
         output: (2 batch or batch, 4, h, w), what the UNet made of `buffers.unet_input`.
     """
+    buffers.returned.index_copy_(0, buffers.row, output[None])
     if output.is_cuda and find_spec("triton") is not None:
         from sdloop.row_kernel import update_row_in_one_kernel
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 CONFIG_FILE, MANIFEST_FILE = "config.yaml", "manifest.json"
 TRAJECTORY_FILE, PAGE_FILE = "trajectory.safetensors", "index.html"
+PROGRESS_FILE = ".progress"  # only as long as the run is not finished
 FRAME_STYLE = "width: 100%; height: 920px; border: 0"
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 ANIMATIONS, FORMATS = ("frames", "difference", "evolution"), ("gif", "webp", "apng", "mp4")
 MAP_FILES = ("commitment.png", "frequency.png", "guidance.png")
+ONLY_GUIDED = frozenset({"guidance.png"})  # a run that nothing guided has none
 FRAME_FOLDERS = ("frames", "differences")
 
 

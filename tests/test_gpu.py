@@ -124,7 +124,7 @@ def test_the_loop_never_waits_for_the_device():
     embeddings = encode_prompts(models.tokenizer, models.text_encoder, ["a panda"], [""])
     z = initial_noise([0], 4, 16, 16).to(CUDA)
 
-    def forbid(row):
+    def forbid(row, returned):
         torch.cuda.set_sync_debug_mode("error")
 
     try:

@@ -49,7 +49,7 @@ def test_rows_equal_the_loop(models, walk_of, sampler, guidance_scale):
     expected = denoise(models.unet, schedule, z, embeddings, guidance_scale, ("eps_cond",))
     seen = []
     walk = walk_of(schedule, z, embeddings, guided, ("eps_cond",))
-    ours = walk.run(z, embeddings, guidance_scale, seen.append)
+    ours = walk.run(z, embeddings, guidance_scale, lambda row, returned: seen.append(row))
     assert seen == list(range(len(schedule)))
     for name in ("latents", "z0_hat", "guidance", "eps_cond"):
         theirs = getattr(expected, name)

@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import signal
 import subprocess
 import sys
 import termios
@@ -199,13 +200,11 @@ def test_negative_prompt_without_guidance_warns(tiny_config, capsys):
     assert "negative_prompt: has no effect" in capsys.readouterr().err
 
 
-def test_interrupt_is_one_line(tiny_config, tmp_path, capsys, monkeypatch):
-    def interrupt(*arguments):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("sdloop.loop.predict", interrupt)
-    assert run_module.main([str(tiny_config)]) == 130
-    assert capsys.readouterr().err == "interrupted\n"
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupt_is_one_line(tiny_config, tmp_path, capsys, monkeypatch, number):
+    monkeypatch.setattr("sdloop.loop.predict", lambda *_: os.kill(os.getpid(), number))
+    assert run_module.main([str(tiny_config)]) == 128 + number
+    assert capsys.readouterr().err == "interrupted; the same command carries on\n"
     assert not (tmp_path / "run").exists()
 
 
@@ -251,8 +250,8 @@ def test_values_that_are_not_finite_are_named(tiny_config, tmp_path, capsys, mon
     real = loop.predict
 
     def broken(unet, z, timestep, embeddings, guided):
-        uncond, cond = real(unet, z, timestep, embeddings, guided)
-        return uncond, torch.where(timestep < 500, torch.nan, cond)
+        returned = real(unet, z, timestep, embeddings, guided)
+        return torch.where(timestep < 500, torch.nan, returned)
 
     monkeypatch.setattr(loop, "predict", broken)
     assert run_module.main([str(tiny_config)]) == 2

@@ -1,0 +1,161 @@
+"""A run's folder while a process works in it: who may, what is there, what may be replaced."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from sdloop.cli import check_writable
+from sdloop.config import RunConfig, dump_config
+from sdloop.errors import UserError
+from sdloop.files import remove_unfinished
+from sdloop.run_folder import CONFIG_FILE, MANIFEST_FILE, PROGRESS_FILE, TRAJECTORY_FILE
+from sdloop.showing import FORMATS, FRAME_FOLDERS, ONLY_GUIDED, export_files
+
+LOCK_FILE = ".lock"
+SHOWN_KEYS = {"decode", "difference", "measure", "export", "output"}  # no row depends on these
+
+
+@contextmanager
+def claim(folder: Path, key: str = "output =") -> Iterator[None]:
+    """Hold a run's folder for this process alone, free of what a killed one was writing.
+
+    Args:
+        folder: Is made if it is not there; if nothing is written to it, it goes again.
+        key: What the user called it.
+
+    Raises:
+        UserError: It cannot be written to, or another process holds it.
+    """
+    check_writable(folder, key)
+    is_new = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / LOCK_FILE)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise UserError(
+            f"{key} {folder}: another process is at work there; wait for it or use another folder"
+        ) from None
+    try:
+        _tidy(folder)
+        yield
+    finally:
+        with suppress(OSError):  # a system that does not remove open files keeps it, empty
+            (folder / LOCK_FILE).unlink()
+        lock.release()
+        if is_new:
+            with suppress(OSError):  # unless something was written
+                folder.rmdir()
+
+
+def _tidy(folder: Path) -> None:
+    """Remove what a killed process was writing, and links that lead out of the folder."""
+    remove_unfinished(folder)
+    for name in FRAME_FOLDERS:
+        if (folder / name).is_symlink():  # pictures would be laid, and removed, elsewhere
+            (folder / name).unlink()
+        remove_unfinished(folder / name)
+
+
+def sampling_facts(config: RunConfig) -> dict[str, Any]:
+    """Return the part of a config on which the rows of a run depend, as plain values."""
+    return config.model_dump(mode="json", exclude=SHOWN_KEYS)
+
+
+def check_replaceable(folder: Path, config: RunConfig) -> None:
+    """Never lay a run over another one, finished or not, that the user did not give up.
+
+    Args:
+        folder: Where the run is to go.
+        config: The run's, with every value written out.
+
+    Raises:
+        UserError: The folder holds something else.
+    """
+    from sdloop.progress import read_facts
+
+    if (folder / CONFIG_FILE).is_file():
+        if not _holds_config(folder, config):
+            raise UserError(
+                f"output = {folder}: holds a run of another config; use another folder "
+                f"(output=...) or --overwrite"
+            )
+    elif any(path.name not in (LOCK_FILE, PROGRESS_FILE) for path in folder.iterdir()):
+        raise UserError(
+            f"output = {folder}: holds files that are no run; use another folder or --overwrite"
+        )
+    unfinished = read_facts(folder / PROGRESS_FILE)
+    if unfinished and unfinished.get("config") != sampling_facts(config):
+        raise UserError(
+            f"output = {folder}: holds an unfinished run of another config; use another folder "
+            f"(output=...) or --overwrite"
+        )
+
+
+def is_under_way(folder: Path, config: RunConfig) -> bool:
+    """Tell whether a folder holds files of this very run, and the last of them is not written."""
+    return _holds_config(folder, config) and not (folder / MANIFEST_FILE).exists()
+
+
+def is_whole(folder: Path, config: RunConfig) -> bool:
+    """Tell whether a folder holds this very run, finished and with all its files."""
+    wanted = {MANIFEST_FILE, TRAJECTORY_FILE, *export_files(config.export.formats)} - ONLY_GUIDED
+    return _holds_config(folder, config) and all((folder / name).is_file() for name in wanted)
+
+
+def _holds_config(folder: Path, config: RunConfig) -> bool:
+    """Tell whether the config that is saved in a folder is this one, to the letter."""
+    saved = folder / CONFIG_FILE
+    return saved.is_file() and saved.read_bytes() == dump_config(config).encode()
+
+
+def check_made_with(folder: Path, made_with: Mapping[str, Any]) -> None:
+    """Refuse to take a finished run for one that would come out otherwise today.
+
+    Args:
+        folder: The run's.
+        made_with: What the manifest would hold, of that on which the run's bytes depend.
+
+    Raises:
+        UserError: The run was made with something else.
+    """
+    try:
+        saved = json.loads((folder / MANIFEST_FILE).read_bytes())
+        then = _flatten({key: saved[key] for key in made_with})
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise UserError(
+            f"output = {folder}: {MANIFEST_FILE} is damaged; use another folder (output=...) or "
+            "--overwrite"
+        ) from None
+    for key, now in _flatten(made_with).items():
+        if then.get(key) != now:
+            raise UserError(
+                f"output = {folder}: holds this run made with {key} {then.get(key)}, which is now "
+                f"{now}; use another folder (output=...) or --overwrite"
+            )
+
+
+def _flatten(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Put the values of inner mappings beside those of the outer one."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= value if isinstance(value, Mapping) else {key: value}
+    return flat
+
+
+def clear(folder: Path) -> None:
+    """Remove what an earlier run left, so that no file of it stands among the new ones.
+
+    The config goes last: until then the folder holds a run.
+    """
+    for name in FRAME_FOLDERS:
+        for picture in (folder / name).glob("*.png"):
+            picture.unlink()
+    for name in (*export_files(FORMATS), MANIFEST_FILE, TRAJECTORY_FILE, CONFIG_FILE):
+        (folder / name).unlink(missing_ok=True)

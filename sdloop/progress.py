@@ -1,0 +1,201 @@
+"""Finished rows on disk while a loop is under way, so that a run that was killed carries on.
+
+A row is kept as what the UNet returned for it, to the bit. All else follows from that by the loop's
+own sums, which take no time beside the UNet's.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO
+
+import torch
+from torch import Tensor
+
+from sdloop.files import naming
+
+VERSION_KEY, FORMAT_VERSION = "sdloop_progress", 1
+LARGEST_HEADER_BYTES = 2**20
+CHECKSUM_BYTES = 4
+CARRIERS = {2: torch.int16, 4: torch.int32}  # NumPy knows no bfloat16; bits are bits
+
+
+class Progress:
+    """A file of rows: one line of facts, then each row's checksum and values.
+
+    Rows are written in a thread of their own, which alone waits for the device. A row that was cut
+    off or damaged ends the file: it and what follows is computed again.
+
+    Attributes:
+        outputs: What the UNet returned in the rows that were there already, on the CPU.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        facts: Mapping[str, Any],
+        rows: int,
+        shape: Sequence[int],
+        dtype: torch.dtype,
+    ) -> None:
+        """Take up the rows of a file, or begin it anew.
+
+        Args:
+            path: The file.
+            facts: Plain values; all on which the rows depend. A file with others is replaced.
+            rows: How many the run has.
+            shape: Of what the UNet returns, (2 batch or batch, 4, h, w).
+            dtype: Likewise.
+
+        Raises:
+            OSError: The file cannot be written.
+        """
+        self._path, self._rows, self._shape, self._dtype = path, rows, tuple(shape), dtype
+        self._header = _header_of({**facts, "shape": list(shape), "dtype": str(dtype)})
+        self._pool = ThreadPoolExecutor(1)
+        self._writes: list[Future[None]] = []
+        with naming(path):
+            self.outputs = self._read()
+            self._file = self._begin()
+
+    def add(self, row: int, output: Tensor) -> None:
+        """Keep one more row.
+
+        Args:
+            row: Its number; those that are kept already are passed over.
+            output: What the UNet returned, on any device, where it stays unchanged. It need not be
+                computed yet.
+
+        Raises:
+            OSError: An earlier row could not be written.
+        """
+        if row < len(self.outputs):
+            return
+        self._raise_if_failed()
+        ready = None
+        if output.is_cuda:
+            ready = torch.cuda.Event()
+            ready.record()
+        self._writes.append(self._pool.submit(self._write, row, output, ready))
+
+    def close(self) -> None:
+        """Wait until every row is written; a file without rows goes.
+
+        Raises:
+            OSError: One could not be written.
+        """
+        self._pool.shutdown()
+        with naming(self._path):
+            self._file.close()
+        self._raise_if_failed()
+        if self._path.exists() and self._path.stat().st_size == len(self._header):
+            self._path.unlink()
+
+    def discard(self) -> None:
+        """Remove the file: the run is finished, or nothing good can come of its rows."""
+        self._pool.shutdown(cancel_futures=True)
+        self._writes.clear()
+        self._file.close()
+        self._path.unlink(missing_ok=True)
+
+    def __enter__(self) -> Progress:
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close the file."""
+        self.close()
+
+    @property
+    def _row_bytes(self) -> int:
+        """Return a row's size in the file."""
+        return CHECKSUM_BYTES + torch.Size(self._shape).numel() * self._dtype.itemsize
+
+    def _read(self) -> list[Tensor]:
+        """Read all whole rows of a file with these facts."""
+        outputs: list[Tensor] = []
+        if not self._path.is_file():
+            return outputs
+        with self._path.open("rb") as file:
+            if file.read(len(self._header)) != self._header:
+                return outputs
+            for row in range(self._rows):
+                record = file.read(self._row_bytes)
+                values = record[CHECKSUM_BYTES:]
+                if record != _checksum(row, values) + values or len(record) < self._row_bytes:
+                    break
+                flat = torch.frombuffer(bytearray(values), dtype=self._dtype)
+                outputs.append(flat.reshape(self._shape))
+        return outputs
+
+    def _begin(self) -> BinaryIO:
+        """Open the file behind its last whole row."""
+        if not self.outputs:
+            self._path.write_bytes(self._header)
+        whole_bytes = len(self._header) + len(self.outputs) * self._row_bytes
+        os.truncate(self._path, whole_bytes)
+        return self._path.open("ab")
+
+    def _write(self, row: int, output: Tensor, ready: torch.cuda.Event | None) -> None:
+        """Write a row, whole or so that its checksum is wrong."""
+        values = _to_bytes(output, ready)
+        self._file.write(_checksum(row, values) + values)
+        self._file.flush()
+
+    def _raise_if_failed(self) -> None:
+        """Raise what befell the rows that are through."""
+        while self._writes and self._writes[0].done():
+            with naming(self._path):
+                self._writes.pop(0).result()
+
+
+def read_facts(path: Path) -> dict[str, Any]:
+    """Read what the rows of a file depend on.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The facts; none if it is not there, holds no row, is damaged or of another version.
+    """
+    try:
+        with path.open("rb") as file:
+            facts = json.loads(file.readline(LARGEST_HEADER_BYTES))
+            if not file.read(1):
+                return {}
+    except (OSError, ValueError, RecursionError):
+        return {}
+    is_ours = isinstance(facts, dict) and facts.get(VERSION_KEY) == FORMAT_VERSION
+    return facts if is_ours else {}
+
+
+def _header_of(facts: Mapping[str, Any]) -> bytes:
+    """Write facts as the first line of a file."""
+    return json.dumps({VERSION_KEY: FORMAT_VERSION, **facts}).encode() + b"\n"
+
+
+def _checksum(row: int, values: bytes) -> bytes:
+    """Return CRC-32 of a row, which differs if it stands in another row's place."""
+    return zlib.crc32(values, row).to_bytes(CHECKSUM_BYTES, "little")
+
+
+def _to_bytes(output: Tensor, ready: torch.cuda.Event | None) -> bytes:
+    """Copy values to the host; on CUDA on a stream of its own, as soon as they are computed."""
+    if ready is not None:
+        stream = torch.cuda.Stream(output.device)
+        with torch.cuda.stream(stream):
+            stream.wait_event(ready)
+            output = output.cpu()
+    # NumPy copies in this thread; torch would wake all cores for it, which are the UNet's
+    return output.cpu().view(CARRIERS[output.dtype.itemsize]).numpy().tobytes()

@@ -1,0 +1,126 @@
+"""A config and the loaded networks -> every step of the run, kept on disk as it is made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from sdloop.claim import sampling_facts
+from sdloop.cli import Console, warn
+from sdloop.errors import UserError
+from sdloop.loop import first_bad_row, initial_noise
+from sdloop.manifest import made_with
+from sdloop.model_source import ModelSource, stamp_weights
+from sdloop.progress import Progress
+from sdloop.run_folder import PROGRESS_FILE
+from sdloop.text import encode_prompts, words_cut
+from sdloop.trajectory import Trajectory
+
+if TYPE_CHECKING:
+    from sdloop.config import RunConfig
+    from sdloop.engine import Engine
+    from sdloop.schedule import Schedule
+
+
+def open_progress(folder: Path, config: RunConfig, engine: Engine, schedule: Schedule) -> Progress:
+    """Find the rows of a run that were finished before, to go on behind them.
+
+    Args:
+        folder: The run's.
+        config: With all but the output written out.
+        engine: The loaded networks.
+        schedule: The sampler's table.
+
+    Returns:
+        The progress; with no rows, if there was none or it was made with anything else.
+    """
+    models = engine.models
+    half = models.dtype.itemsize == 2
+    facts = {
+        "config": sampling_facts(config),
+        "timesteps": schedule.timesteps.tolist(),
+        "made_with": made_with(config, {}),
+        "weights": stamp_weights(models.source, half),
+    }
+    halves = 2 if config.guidance_scale != 1 else 1
+    shape = (halves, *latent_shape(config, models.source))
+    return Progress(folder / PROGRESS_FILE, facts, len(schedule), shape, models.dtype)
+
+
+def sample(
+    config: RunConfig, engine: Engine, schedule: Schedule, progress: Progress, console: Console
+) -> Trajectory:
+    """Encode the prompt, draw the noise, walk the loop.
+
+    Args:
+        config: With its size written out.
+        engine: The loaded networks.
+        schedule: The sampler's table.
+        progress: Its rows are not computed again; it gets those that are.
+        console: Shows how far it is.
+
+    Returns:
+        The trajectory, on the CPU.
+
+    Raises:
+        UserError: The UNet gave a value that is not finite.
+    """
+    models = engine.models
+    guided = config.guidance_scale != 1
+    negative = [config.negative_prompt] if guided else None
+    texts = {"prompt": config.prompt}
+    if guided:
+        texts["negative_prompt"] = config.negative_prompt
+    elif config.negative_prompt:
+        warn("negative_prompt: has no effect with guidance_scale 1")
+    for key, text in texts.items():
+        cut = words_cut(models.tokenizer, text)
+        if cut:
+            limit = models.tokenizer.model_max_length
+            warn(f"{key}: longer than the model's {limit} tokens; left out: {' '.join(cut)!r}")
+    with console.stage("text"):
+        embeddings = encode_prompts(
+            models.tokenizer, models.text_encoder, [config.prompt], negative
+        )
+    z = initial_noise([config.seed], *latent_shape(config, models.source))
+    with console.stage("denoise", len(schedule)) as advance:
+
+        def on_row(row: int, returned: Tensor) -> None:
+            progress.add(row, returned)
+            advance(1)
+
+        try:
+            denoised = engine.denoise(
+                schedule,
+                z.to(models.device),
+                embeddings,
+                config.guidance_scale,
+                config.capture,
+                on_row,
+                progress.outputs,
+            )
+        except torch.OutOfMemoryError:
+            raise UserError(
+                f"denoise: {config.device} has no memory for {config.width} x {config.height} px "
+                f"in {config.dtype}; take a smaller size"
+            ) from None
+        bad = first_bad_row(denoised)
+    if bad is not None:
+        progress.discard()
+        raise UserError(
+            f"denoise: row {bad} (timestep {schedule.timesteps[bad]}) gave values that are not "
+            f"finite in {config.dtype}; try dtype=float32"
+        )
+    timesteps = torch.from_numpy(schedule.timesteps)
+    return Trajectory.of_sample(denoised, timesteps, config.model_dump(mode="json"))
+
+
+def latent_shape(config: RunConfig, source: ModelSource) -> tuple[int, int, int]:
+    """Return (channels, height, width) of a run's latents; its config has the size written out."""
+    assert config.height is not None
+    assert config.width is not None
+    factor = source.vae_factor
+    return source.latent_channels, config.height // factor, config.width // factor
