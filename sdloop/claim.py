@@ -37,18 +37,20 @@ def claim(folder: Path, key: str = "output =") -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / LOCK_FILE)
     try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise UserError(
-            f"{key} {folder}: another process is at work there; wait for it or use another folder"
-        ) from None
-    try:
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise UserError(
+                f"{key} {folder}: another process is at work there; wait for it or use another "
+                "folder"
+            ) from None
         _tidy(folder)
         yield
     finally:
-        with suppress(OSError):  # a system that does not remove open files keeps it, empty
-            (folder / LOCK_FILE).unlink()
-        lock.release()
+        if lock.is_locked:
+            with suppress(OSError):  # a system that does not remove open files keeps it, empty
+                (folder / LOCK_FILE).unlink()
+            lock.release()
         if is_new:
             with suppress(OSError):  # unless something was written
                 folder.rmdir()

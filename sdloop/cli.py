@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import NoReturn
 
 from sdloop.errors import UserError
 
@@ -115,16 +116,23 @@ def exit_code_of(command: Callable[[], None]) -> int:
     return 0
 
 
+def leave(exit_code: int) -> NoReturn:
+    """End the process; a signal that comes while Python tidies up changes nothing any more."""
+    for each in SIGNALS:
+        signal.signal(each, lambda number, frame: os._exit(exit_code))
+    sys.exit(exit_code)
+
+
 @contextmanager
 def _signals_raised() -> Iterator[None]:
     """Let the signals that ask for an end raise Interrupted; a second one ends at once."""
 
-    def leave(number: int, frame: FrameType | None) -> None:
+    def end(number: int, frame: FrameType | None) -> None:
         os._exit(128 + number)  # no file is half written at any moment
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         for each in heard:
-            signal.signal(each, leave)
+            signal.signal(each, end)
         raise Interrupted(number)
 
     if threading.current_thread() is not threading.main_thread():

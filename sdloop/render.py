@@ -7,12 +7,12 @@ python -m sdloop.render --page PAGE.html RUN_FOLDER... [key=value ...]
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from sdloop.claim import claim
-from sdloop.cli import Console, check_writable, collector_paused, exit_code_of
+from sdloop.cli import Console, check_writable, collector_paused, exit_code_of, leave
 from sdloop.config import load_config, write_config
 from sdloop.errors import UserError
 from sdloop.run_folder import CONFIG_FILE, MANIFEST_FILE, TRAJECTORY_FILE
@@ -146,5 +146,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return exit_code_of(command)
 
 
+def program() -> NoReturn:
+    """Run the command line as a process of its own."""
+    leave(main())
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    program()

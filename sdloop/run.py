@@ -6,11 +6,11 @@ python -m sdloop.run CONFIG... [key=value ...]
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
-from sdloop.cli import exit_code_of
+from sdloop.cli import exit_code_of, leave
 from sdloop.errors import UserError
 
 
@@ -54,5 +54,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return exit_code_of(command)
 
 
+def program() -> NoReturn:
+    """Run the command line as a process of its own."""
+    leave(main())
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    program()

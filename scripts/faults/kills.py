@@ -36,7 +36,7 @@ SIGNALS = {signal.SIGKILL: -9, signal.SIGINT: 130, signal.SIGTERM: 143}
 FIRST_FILES = (".lock", ".progress", "config.yaml", "trajectory.safetensors")
 LATER_FILES = ("frames.gif", "evolution.webp", "strip.png", "commitment.png", "frames/005.png")
 LAST_FILES = ("differences", "index.html", "manifest.json")
-MOMENTS = (*FIRST_FILES, *LATER_FILES, *LAST_FILES)
+MOMENTS = (".progress", *FIRST_FILES, *LATER_FILES, *LAST_FILES)
 
 
 @dataclass
@@ -59,6 +59,7 @@ class Tally:
 def start(where: Path) -> subprocess.Popen[bytes]:
     """Start the run in a folder."""
     (where / "killed.yaml").write_text(CONFIG)
+    (where / FOLDER / ".lock").unlink(missing_ok=True)  # its coming says that Python has started
     return subprocess.Popen(
         [sys.executable, "-m", "sdloop.run", "killed.yaml"],
         cwd=where,
@@ -125,7 +126,7 @@ def wait_for_moment(chance: random.Random, where: Path, duration_s: float) -> No
     end = time.monotonic() + LATEST_S
     while not path.exists() and time.monotonic() < end:
         time.sleep(0.001)
-    time.sleep(chance.choice((0, 0.01, 0.1, 0.4)) * chance.random())
+    time.sleep(chance.choice((0, 0.01, 0.1, 0.5, 1.5)) * chance.random())
 
 
 def one_round(
@@ -149,11 +150,8 @@ def one_round(
             context = f"seed {seed}, {kind.name}: {process.returncode} {said!r}"
             assert process.returncode == SIGNALS[kind], context
             if kind != signal.SIGKILL:
-                lines = said.splitlines()
-                assert lines[-1:] == ["interrupted; the same command carries on"], context
-                assert len([line for line in lines if "carries on at row" not in line]) == 1, (
-                    context
-                )
+                lines = [line for line in said.splitlines() if "carries on at row" not in line]
+                assert lines == ["interrupted; the same command carries on"], context
             rows = rows_kept(where / FOLDER, row_bytes)
             assert rows >= kept or (where / FOLDER / "manifest.json").exists(), context
             kept = rows

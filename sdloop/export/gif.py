@@ -17,7 +17,7 @@ from PIL import Image
 
 from sdloop.export.palette import IndexedFrame
 from sdloop.export.threads import in_threads
-from sdloop.files import replacing
+from sdloop.files import naming, replacing
 
 HEADER_BYTES = 13  # signature and logical screen descriptor
 
@@ -64,7 +64,8 @@ def _encode(frame: IndexedFrame, scale: int) -> bytes:
     """Compress one frame: image descriptor, local palette, data."""
     picture = Image.fromarray(enlarge(frame.indices, scale), "P")
     picture.putpalette(frame.palette.tobytes())
-    with tempfile.TemporaryFile() as file:  # into a real file Pillow compresses without the GIL
+    # into a real file Pillow compresses without the GIL
+    with naming(Path(tempfile.gettempdir())), tempfile.TemporaryFile() as file:
         picture.save(file, "GIF", interlace=0)
         file.seek(0)
         whole = file.read()
