@@ -1,6 +1,7 @@
 """What the loop itself costs: denoise against the bare calls of the UNet that it makes.
 
-`loop_alone` is denoise around a network that answers at once: all that is not the UNet.
+`loop_alone` is denoise around a network that answers at once: all that is not the UNet. `kept` is
+the same with every row kept on disk, so that a killed run could carry on.
 
 python scripts/bench/loop.py [--rounds 9]
 """
@@ -8,6 +9,7 @@ python scripts/bench/loop.py [--rounds 9]
 import argparse
 import json
 import statistics
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +23,7 @@ from sdloop.loop import denoise, initial_noise
 from sdloop.model_source import find
 from sdloop.models import load
 from sdloop.precompute import constants_of_run
+from sdloop.progress import Progress
 from sdloop.schedule import make_schedule
 from sdloop.scheduler_config import read_settings
 from sdloop.text import encode_prompts
@@ -48,7 +51,7 @@ def seconds(function: Callable[[], object]) -> float:
 
 @torch.no_grad()
 def main() -> None:
-    """Time the three in turn, print medians and ratios, keep them as JSON."""
+    """Time them in turn, print medians and ratios, keep them as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=9)
     rounds = parser.parse_args().rounds
@@ -57,7 +60,12 @@ def main() -> None:
     schedule = make_schedule(read_settings(source.scheduler), 50)
     embeddings = encode_prompts(models.tokenizer, models.text_encoder, ["a panda"], [""])
     z = initial_noise([0], 4, *source.sample_size)
+    folder = tempfile.TemporaryDirectory()
     doubled, timesteps = torch.cat([z, z]), torch.from_numpy(schedule.timesteps)
+
+    def keep() -> Progress:
+        path = Path(folder.name) / "progress"
+        return Progress(path, {}, len(schedule), doubled.shape, torch.float32)
 
     def bare_calls() -> None:
         for timestep in timesteps:
@@ -66,6 +74,11 @@ def main() -> None:
     def loop_alone() -> None:
         denoise(AtOnce(), schedule, z, embeddings, GUIDANCE_SCALE)
 
+    def loop_alone_kept() -> None:
+        with keep() as progress:
+            denoise(AtOnce(), schedule, z, embeddings, GUIDANCE_SCALE, on_row=progress.add)
+        progress.discard()
+
     def readable_loop() -> None:
         denoise(models.unet, schedule, z, embeddings, GUIDANCE_SCALE)
 
@@ -73,7 +86,19 @@ def main() -> None:
         with constants_of_run(models.unet, embeddings, guided=True):
             denoise(models.unet, schedule, z, embeddings, GUIDANCE_SCALE)
 
-    contestants = (bare_calls, loop_alone, readable_loop, with_constants)
+    def with_constants_kept() -> None:
+        with constants_of_run(models.unet, embeddings, guided=True), keep() as progress:
+            denoise(models.unet, schedule, z, embeddings, GUIDANCE_SCALE, on_row=progress.add)
+        progress.discard()
+
+    contestants = (
+        bare_calls,
+        loop_alone,
+        loop_alone_kept,
+        readable_loop,
+        with_constants,
+        with_constants_kept,
+    )
     times: dict[str, list[float]] = {function.__name__: [] for function in contestants}
     for number in range(rounds + 1):
         for function in contestants:
@@ -87,7 +112,7 @@ def main() -> None:
     }
     medians = {name: statistics.median(values) for name, values in times.items()}
     for name, value in medians.items():
-        print(f"{name:<16} {value:7.3f} s   {ratios[name]:6.3f} of the bare calls")
+        print(f"{name:<19} {value:7.3f} s   {ratios[name]:6.3f} of the bare calls")
     result = {
         "machine": machine.facts(),
         "rows": len(schedule),
