@@ -42,13 +42,19 @@ class Console:
         self.timings_ms: dict[str, float] = {}
 
     @contextmanager
-    def stage(self, name: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
-        """Time a block; with a total, show a bar that the yielded function moves on."""
+    def stage(
+        self, name: str, total: int | None = None, done: int = 0
+    ) -> Iterator[Callable[[int], None]]:
+        """Time a block; with a total, show a bar that the yielded function moves on from `done`."""
         from tqdm import tqdm
 
         start = time.perf_counter()
         with tqdm(
-            total=total, desc=f"{name:<9}", disable=not self.shows or total is None, leave=True
+            total=total,
+            initial=done,
+            desc=f"{name:<9}",
+            disable=not self.shows or total is None,
+            leave=True,
         ) as bar:
 
             def advance(count: int) -> None:

@@ -68,15 +68,13 @@ class Progress:
         """Keep one more row.
 
         Args:
-            row: Its number; those that are kept already are passed over.
+            row: Its number, that of the last one kept and one.
             output: What the UNet returned, on any device, where it stays unchanged. It need not be
                 computed yet.
 
         Raises:
             OSError: An earlier row could not be written.
         """
-        if row < len(self.outputs):
-            return
         self._raise_if_failed()
         ready = None
         if output.is_cuda:

@@ -86,11 +86,13 @@ def sample(
             models.tokenizer, models.text_encoder, [config.prompt], negative
         )
     z = initial_noise([config.seed], *latent_shape(config, models.source))
-    with console.stage("denoise", len(schedule)) as advance:
+    kept = len(progress.outputs)
+    with console.stage("denoise", len(schedule), kept) as advance:
 
         def on_row(row: int, returned: Tensor) -> None:
-            progress.add(row, returned)
-            advance(1)
+            if row >= kept:
+                progress.add(row, returned)
+                advance(1)
 
         try:
             denoised = engine.denoise(
