@@ -43,6 +43,7 @@ def open_progress(folder: Path, config: RunConfig, engine: Engine, schedule: Sch
         "config": sampling_facts(config),
         "timesteps": schedule.timesteps.tolist(),
         "made_with": made_with(config, {}),
+        "threads": torch.get_num_threads(),  # by which a CPU shares out its sums
         "weights": stamp_weights(models.source, half),
     }
     halves = 2 if config.guidance_scale != 1 else 1

@@ -25,7 +25,7 @@ from pathlib import Path
 CONFIG = """
 prompt: a panda with a top hat
 guidance_scale: 3.5
-scheduler: {num_steps: 12}
+scheduler: {num_steps: 20}
 export: {formats: [gif, webp, apng], png_frames: true}
 output: runs/killed
 """
@@ -33,10 +33,11 @@ FOLDER = Path("runs/killed")
 KILLS_A_ROUND = 4
 LATEST_S = 120  # of one process; far beyond what a run takes
 SIGNALS = {signal.SIGKILL: -9, signal.SIGINT: 130, signal.SIGTERM: 143}
-FIRST_FILES = (".lock", ".progress", "config.yaml", "trajectory.safetensors")
-LATER_FILES = ("frames.gif", "evolution.webp", "strip.png", "commitment.png", "frames/005.png")
-LAST_FILES = ("differences", "index.html", "manifest.json")
-MOMENTS = (".progress", *FIRST_FILES, *LATER_FILES, *LAST_FILES)
+MOMENTS = (  # files in whose order a process writes them, after which it may be ended
+    *("", ".lock", ".progress", ".progress", ".progress", "config.yaml", "trajectory.safetensors"),
+    *("frames.gif", "evolution.webp", "strip.png", "commitment.png", "frames/005.png"),
+    *("differences/015.png", "index.html", "manifest.json"),
+)
 
 
 @dataclass
@@ -92,19 +93,25 @@ def contents(folder: Path) -> dict[str, bytes]:
     return files
 
 
-def stage_of(folder: Path, rows: int) -> str:
-    """Tell from its files how far a killed run had come."""
+def is_written(path: Path, started: float) -> bool:
+    """Tell whether a file was written since a process started."""
+    return path.exists() and path.stat().st_mtime > started
+
+
+def stage_of(folder: Path, started: float) -> str:
+    """Tell from the files that it wrote how far a killed process had come."""
     stages = (
         ("manifest.json", "finished"),
         ("index.html", "manifest"),
-        ("differences", "page"),
-        ("evolution.apng", "export"),
-        ("trajectory.safetensors", "decode, difference, measure, animate"),
+        ("frequency.png", "frames, page"),
+        ("difference.apng", "strip, measures"),
+        ("frames.gif", "animate"),
+        ("trajectory.safetensors", "decode, difference, measure"),
         ("config.yaml", "trajectory"),
-        (".progress", "denoise" if rows else "load, text"),
-        (".lock", "import"),
+        (".progress", "denoise"),
+        (".lock", "import, load, text"),
     )
-    return next((stage for name, stage in stages if (folder / name).exists()), "start")
+    return next((name for file, name in stages if is_written(folder / file, started)), "start")
 
 
 def rows_kept(folder: Path, row_bytes: int) -> int:
@@ -116,33 +123,29 @@ def rows_kept(folder: Path, row_bytes: int) -> int:
     return (len(content) - content.find(b"\n") - 1) // row_bytes
 
 
-def wait_for_moment(chance: random.Random, where: Path, duration_s: float) -> None:
-    """Sleep until a moment drawn at random: of the clock, or soon after a file appeared."""
-    name = chance.choice((None, None, *MOMENTS))
-    if name is None:
-        time.sleep(chance.uniform(0, duration_s))
-        return
-    path = where / FOLDER / name
-    end = time.monotonic() + LATEST_S
-    while not path.exists() and time.monotonic() < end:
+def wait_for_moment(
+    chance: random.Random, name: str, folder: Path, process: subprocess.Popen[bytes], started: float
+) -> None:
+    """Sleep until a moment drawn at random soon after a process wrote a file, "" if it started."""
+    while name and process.poll() is None and not is_written(folder / name, started):
         time.sleep(0.001)
-    time.sleep(chance.choice((0, 0.01, 0.1, 0.5, 1.5)) * chance.random())
+    time.sleep(chance.choice((0, 0.01, 0.1, 0.5, 2)) * chance.random())
 
 
-def one_round(
-    seed: int, kinds: tuple[signal.Signals, ...], whole: dict[str, bytes], duration_s: float
-) -> Tally:
+def one_round(seed: int, kinds: tuple[signal.Signals, ...], whole: dict[str, bytes]) -> Tally:
     """End a run a few times, finish it, and compare."""
     chance, tally = random.Random(seed), Tally()
     row_bytes = 4 + 2 * 4 * 16 * 16 * 4
     with tempfile.TemporaryDirectory() as name:
         where, kept = Path(name), 0
-        for _ in range(KILLS_A_ROUND):
-            process, kind = start(where), chance.choice(kinds)
+        # the early ones first: what is through once is never computed again
+        for moment in sorted(chance.choices(range(len(MOMENTS)), k=KILLS_A_ROUND)):
+            started, kind = time.time(), chance.choice(kinds)
+            process = start(where)
             if kind != signal.SIGKILL:  # before that Python itself is still starting
                 while not (where / FOLDER / ".lock").exists() and process.poll() is None:
                     time.sleep(0.001)
-            wait_for_moment(chance, where, duration_s)
+            wait_for_moment(chance, MOMENTS[moment], where / FOLDER, process, started)
             process.send_signal(kind)
             said = process.communicate(timeout=LATEST_S)[1].decode()
             if process.returncode == 0:
@@ -155,7 +158,7 @@ def one_round(
             rows = rows_kept(where / FOLDER, row_bytes)
             assert rows >= kept or (where / FOLDER / "manifest.json").exists(), context
             kept = rows
-            tally.kills[stage_of(where / FOLDER, rows)] += 1
+            tally.kills[stage_of(where / FOLDER, started)] += 1
             for file, content in contents(where / FOLDER).items():
                 if not Path(file).name.startswith("."):
                     assert content == whole[file], f"{context}: {file} is not whole"
@@ -188,9 +191,7 @@ def kill(kills: int, seed: int, workers: int, kinds: tuple[signal.Signals, ...])
         AssertionError: Something was lost, half written or different.
     """
     with tempfile.TemporaryDirectory() as name:
-        started = time.monotonic()
         finish(Path(name))
-        duration_s = (time.monotonic() - started) * (1.5 if workers > 1 else 1)
         whole = contents(Path(name) / FOLDER)
     total, count = Tally(), 0
     with ThreadPoolExecutor(workers) as pool:
@@ -200,7 +201,7 @@ def kill(kills: int, seed: int, workers: int, kinds: tuple[signal.Signals, ...])
             numbers = range(count, count + rounds)
             count += rounds
             for tally in pool.map(
-                lambda number: one_round(seed * 10_000 + number, kinds, whole, duration_s), numbers
+                lambda number: one_round(seed * 10_000 + number, kinds, whole), numbers
             ):
                 total.kills += tally.kills
                 total.rounds += tally.rounds
