@@ -1,17 +1,52 @@
 """YAML and key=value overrides -> a frozen RunConfig; unknown keys are refused by name."""
 
 import difflib
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
-from sdloop.errors import UserError
+from sdloop.documents import parse_yaml, read_file
+from sdloop.errors import UserError, shown
 from sdloop.files import replacing
 
-Size = Annotated[int, Field(ge=8, le=8192)]
+SMALLEST_PX, LARGEST_PX = 8, 8192
+LONGEST_PROMPT = 10_000  # characters; text encoders take some 300
+LONGEST_PATH = 4096
+LONGEST_QUOTE = 100
+
+
+def _check_text(text: str) -> str:
+    """Refuse what no text holds: control characters but line ends and tabs, half characters."""
+    return _without_controls(text, allowed="\n\t")
+
+
+def _check_path(text: str) -> str:
+    """Refuse what no name holds that a user means."""
+    return _without_controls(text, allowed="")
+
+
+def _without_controls(text: str, allowed: str) -> str:
+    """Name the first control character (C0, C1) or lone surrogate."""
+    for char in text:
+        if unicodedata.category(char) in ("Cc", "Cs") and char not in allowed:
+            raise ValueError(f"must not hold the control character U+{ord(char):04X}")
+    return text
+
+
+Prompt = Annotated[str, Field(max_length=LONGEST_PROMPT), AfterValidator(_check_text)]
+PathText = Annotated[str, Field(min_length=1, max_length=LONGEST_PATH), AfterValidator(_check_path)]
+Size = Annotated[int, Field(ge=SMALLEST_PX, le=LARGEST_PX)]
 DelayMs = Annotated[int, Field(ge=20, le=600_000, multiple_of=10)]
 
 
@@ -51,7 +86,7 @@ class DifferenceConfig(_Frozen):
 class MeasureConfig(_Frozen):
     """What is measured against: the object's mask (null guesses it), the tolerance in levels."""
 
-    mask: Annotated[str, Field(min_length=1)] | None = None
+    mask: PathText | None = None
     tolerance: Annotated[int, Field(ge=0, le=255)] = 8
 
 
@@ -76,16 +111,16 @@ class ExportConfig(_Frozen):
 class RunConfig(_Frozen):
     """Everything that a run depends on."""
 
-    prompt: str
-    negative_prompt: str = ""
-    model: Annotated[str, Field(min_length=1)] = "bundled"
-    model_config_from: str | None = None
+    prompt: Prompt
+    negative_prompt: Prompt = ""
+    model: PathText = "bundled"
+    model_config_from: PathText | None = None
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     height: Size | None = None
     width: Size | None = None
     guidance_scale: Annotated[float, Field(ge=1, le=100)] = 7.5
     scheduler: SchedulerConfig = SchedulerConfig()
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")] = "auto"
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:[0-9]{1,3})?)$")] = "auto"
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
     compile: bool = False
     capture: tuple[Literal["eps_uncond", "eps_cond"], ...] = Field(default=(), strict=False)
@@ -93,7 +128,7 @@ class RunConfig(_Frozen):
     difference: DifferenceConfig = DifferenceConfig()
     measure: MeasureConfig = MeasureConfig()
     export: ExportConfig = ExportConfig()
-    output: Annotated[str, Field(min_length=1)] = "runs/run"
+    output: PathText = "runs/run"
 
     @model_validator(mode="after")
     def _unguided_has_no_uncond(self) -> "RunConfig":
@@ -120,9 +155,10 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
         UserError: One line that names the file, the key, the value and what is allowed.
     """
     values = _read_mapping(path)
-    values.setdefault("output", f"runs/{path.stem}")
     for override in overrides:
         _apply_override(values, override)
+    if "output" not in values:
+        values["output"] = _default_output(path)
     try:
         return RunConfig.model_validate(values)
     except ValidationError as error:
@@ -145,14 +181,25 @@ def write_config(path: Path, config: RunConfig) -> None:
 def _read_mapping(path: Path) -> dict[str, Any]:
     """Read a YAML file whose top is a mapping."""
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: is not YAML: {' '.join(str(error).split())}") from None
+        text = read_file(path, str(path)).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: is not YAML: {error}") from None
+    values = parse_yaml(text, f"{path}:")
     if not isinstance(values, dict):
         raise UserError(f"{path}: must be a YAML mapping (key: value), not {_type_name(values)}")
     return values
+
+
+def _default_output(path: Path) -> str:
+    """Make a run's folder of a config file's name, which must not lead out of runs/."""
+    try:
+        if path.stem.startswith(".") or not path.stem:
+            raise ValueError("begins with a dot")
+        return f"runs/{_check_path(path.stem)}"
+    except ValueError as error:
+        raise UserError(
+            f"{path}: no folder is made of this name, which {error}; say output=..."
+        ) from None
 
 
 def _type_name(value: object) -> str:
@@ -164,15 +211,17 @@ def _type_name(value: object) -> str:
 def _apply_override(values: dict[str, Any], override: str) -> None:
     """Set one dotted key."""
     key, equals, text = override.partition("=")
-    if not equals or not key:
-        raise UserError(f"{override!r}: an override is key=value, such as seed=3")
-    *parents, leaf = key.strip().split(".")
+    key = key.strip()
+    if not equals or not key or not key.isprintable():
+        raise UserError(f"{shown(override)}: an override is key=value, such as seed=3")
+    *parents, leaf = key.split(".")
     for parent in parents:
         inner = values.setdefault(parent, {})
         if not isinstance(inner, dict):
-            raise UserError(f"{key}: {parent} holds no keys of its own")
+            raise UserError(f"{_cut(key)}: {_cut(parent)} holds no keys of its own")
         values = inner
-    values[leaf] = text if not parents and _is_text(leaf) else _parse_value(key, text)
+    is_text = not parents and _is_text(leaf)
+    values[leaf] = text if is_text else parse_yaml(text, f"{_cut(key)} = {_cut(text)}:")
 
 
 def _is_text(key: str) -> bool:
@@ -181,19 +230,11 @@ def _is_text(key: str) -> bool:
     return field is not None and field.annotation is str
 
 
-def _parse_value(key: str, text: str) -> Any:  # noqa: ANN401 - YAML values are of any type
-    """Parse an override's value as YAML."""
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise UserError(f"{key} = {text}: is not a YAML value") from None
-
-
 def _explain(error: ValidationError) -> str:
     """Say the first thing that is wrong in one line."""
     first = error.errors()[0]
     path = [str(part) for part in first["loc"]]
-    key = ".".join(path)
+    key = _cut(".".join(path))
     if first["type"] == "extra_forbidden":
         allowed = _keys_beside(path)
         close = difflib.get_close_matches(path[-1], allowed, n=1)
@@ -204,7 +245,12 @@ def _explain(error: ValidationError) -> str:
     message = first["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
     if "pattern" in message:
         message = "allowed: auto, cpu, mps, cuda, cuda:<number>"
-    return f"{key} = {first['input']!r}: {message}" if key else message
+    return f"{key} = {shown(first['input'])}: {message}" if key else message
+
+
+def _cut(text: str) -> str:
+    """Cut a text that a message quotes without quotes."""
+    return text if len(text) <= LONGEST_QUOTE else f"{text[:LONGEST_QUOTE]}..."
 
 
 def _keys_beside(path: list[str]) -> list[str]:

@@ -1,5 +1,36 @@
 """The one kind of error that is the user's to mend: shown as one line, exit code 2."""
 
+import reprlib
+
+LONGEST_MESSAGE = 1000
+_ECHO = reprlib.Repr()
+_ECHO.maxstring = _ECHO.maxother = _ECHO.maxlong = 80
+
 
 class UserError(Exception):
-    """A wrong key, value, file, model or device: says what was given and what is allowed."""
+    """A wrong key, value, file, model or device: says what was given and what is allowed.
+
+    Whatever the message quotes, it is one printable line of bounded length.
+    """
+
+    def __init__(self, message: str) -> None:
+        """Take the message; what could move the cursor or hide text in it is spelled out."""
+        super().__init__(printable(message)[:LONGEST_MESSAGE])
+
+
+def printable(text: str) -> str:
+    """Spell out line ends, control characters, invisible ones and halves of characters."""
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
+    )
+
+
+def shown(value: object) -> str:
+    """Write a value as Python does, cut to a length and depth that a message can hold."""
+    return _ECHO.repr(value)
+
+
+def reason_of(error: BaseException) -> str:
+    """Write another library's error in one line of bounded length."""
+    said = " ".join(str(error).split())[:300]
+    return said if said and not isinstance(error, KeyError) else f"{type(error).__name__} {said}"

@@ -72,7 +72,7 @@ def test_later_overrides_win(write):
         ("prompt: p", ["device=tpu"], "device = 'tpu': allowed: auto, cpu"),
         ("prompt: p", ["export.delay_ms=25"], "delay_ms = 25: must be a multiple of 10"),
         ("prompt: p", ["seed"], "'seed': an override is key=value"),
-        ("prompt: p", ["seed=[1"], r"seed = \[1: is not a YAML value"),
+        ("prompt: p", ["seed=[1"], r"seed = \[1: is not YAML"),
         ("prompt: p", ["prompt.x=1"], "prompt holds no keys"),
         ("prompt: p\nscheduler: 3", [], "scheduler = 3"),
         ("- a\n- b", [], "must be a YAML mapping"),
