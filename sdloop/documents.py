@@ -5,9 +5,10 @@ read from what is no file, nothing beyond a size, and nothing that stands for mo
 """
 
 import json
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import yaml
 
@@ -18,6 +19,31 @@ DEEPEST = 16
 MOST_YAML_NODES = 2000
 LONGEST_NUMBER = 400  # digits: Python takes quadratic time for longer ones
 _NOT_PLAIN = ("timestamp", "merge", "value")  # YAML 1.1's; here these are texts
+
+
+@contextmanager
+def opened(path: Path, named: str) -> Iterator[BinaryIO]:
+    """Open a regular file for reading; neither a folder nor a pipe nor a device.
+
+    Args:
+        path: The file.
+        named: What a message calls it.
+
+    Yields:
+        The file.
+
+    Raises:
+        UserError: It is no regular file, or cannot be opened or read.
+    """
+    try:
+        if path.exists() and not path.is_file():
+            raise UserError(f"{named}: cannot be read: is no file")
+        with path.open("rb") as file:
+            yield file
+    except OSError as error:
+        raise UserError(f"{named}: cannot be read: {error.strerror}") from None
+    except ValueError as error:  # a NUL in the name
+        raise UserError(f"{named}: cannot be read: {error}") from None
 
 
 def read_file(path: Path, named: str, limit_bytes: int = LARGEST_BYTES) -> bytes:
@@ -34,15 +60,8 @@ def read_file(path: Path, named: str, limit_bytes: int = LARGEST_BYTES) -> bytes
     Raises:
         UserError: It cannot be read, is no regular file, or too large.
     """
-    try:
-        if path.exists() and not path.is_file():
-            raise UserError(f"{named}: cannot be read: is no file")
-        with path.open("rb") as file:
-            content = file.read(limit_bytes + 1)
-    except OSError as error:
-        raise UserError(f"{named}: cannot be read: {error.strerror}") from None
-    except ValueError as error:  # a NUL in the name
-        raise UserError(f"{named}: cannot be read: {error}") from None
+    with opened(path, named) as file:
+        content = file.read(limit_bytes + 1)
     if len(content) > limit_bytes:
         raise UserError(f"{named}: is larger than {limit_bytes} bytes, which is too large")
     return content

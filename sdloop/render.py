@@ -106,7 +106,11 @@ def open_run(folder: Path, overrides: Sequence[str], console: Console) -> Sample
     from sdloop.trajectory import Trajectory
 
     device, dtype = choose_device(config.device, config.dtype)
-    trajectory = Trajectory.load(folder / TRAJECTORY_FILE)
+    assert config.height is not None  # resolve wrote the size out
+    assert config.width is not None
+    latent_size = (config.height // source.vae_factor, config.width // source.vae_factor)
+    latents_shape = (len(schedule) + 1, source.latent_channels, *latent_size)
+    trajectory = Trajectory.load(folder / TRAJECTORY_FILE, latents_shape)
     if trajectory.timesteps.tolist() != schedule.timesteps.tolist():
         raise UserError(f"{folder}: {TRAJECTORY_FILE} was not made with {CONFIG_FILE}'s scheduler")
     with console.stage("load"), collector_paused():
