@@ -7,8 +7,9 @@ read from what is no file, nothing beyond a size, and nothing that stands for mo
 import json
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import yaml
 
@@ -22,7 +23,7 @@ _NOT_PLAIN = ("timestamp", "merge", "value")  # YAML 1.1's; here these are texts
 
 
 @contextmanager
-def opened(path: Path, named: str) -> Iterator[BinaryIO]:
+def opened(path: Path, named: str) -> Iterator[BufferedReader]:
     """Open a regular file for reading; neither a folder nor a pipe nor a device.
 
     Args:

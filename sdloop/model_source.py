@@ -9,9 +9,22 @@ import json
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from sdloop.errors import UserError
+from pydantic import BaseModel, Field, ValidationError
+
+from sdloop.documents import opened
+from sdloop.errors import UserError, reason_of
+from sdloop.model_config import (
+    TextConfig,
+    TokenizerConfig,
+    UNetConfig,
+    VaeConfig,
+    explain,
+    read_json,
+    read_part,
+)
+from sdloop.tensor_file import check_weights, read_header
 
 BUNDLED = Path(__file__).parent / "bundled"
 SINGLE_FILE_LAYOUT = "stable-diffusion-v1-5/stable-diffusion-v1-5"
@@ -21,6 +34,9 @@ STEMS = {
     "vae": "diffusion_pytorch_model",
 }
 SMALL_FILES = ("model_index.json", "tokenizer/*", "scheduler/*.json", "*/config.json")
+BUNDLED_SUMS = BUNDLED / "sha256.json"  # of the weights, which no one else can vouch for
+SHA256 = re.compile(r"[0-9a-f]{64}")
+LARGEST_TOKENIZER_BYTES = 16_000_000
 HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
 
@@ -33,20 +49,45 @@ class ModelSource:
         folder: Configs and tokenizer in diffusers' layout; the weights too, unless `checkpoint`.
         checkpoint: A single-file checkpoint that holds all weights, or None.
         from_hub: Whether the weights have still to be fetched.
+        text: The text encoder's config.
+        unet: The UNet's config.
+        vae: The VAE's config.
         scheduler: The content of scheduler_config.json.
-        latent_channels: Of the VAE and the UNet, 4.
-        sample_size: (height, width) of the latents that the UNet was trained on.
-        vae_factor: Pixels a latent covers in each direction, 8.
     """
 
     name: str
     folder: Path
     checkpoint: Path | None
     from_hub: bool
+    text: TextConfig
+    unet: UNetConfig
+    vae: VaeConfig
     scheduler: dict[str, Any]
-    latent_channels: int
-    sample_size: tuple[int, int]
-    vae_factor: int
+
+    @property
+    def latent_channels(self) -> int:
+        """Return the channels of a latent, 4 for Stable Diffusion."""
+        return self.vae.latent_channels
+
+    @property
+    def sample_size(self) -> tuple[int, int]:
+        """Return (height, width) of the latents that the UNet was trained on."""
+        size = self.unet.sample_size or 64
+        return (size, size) if isinstance(size, int) else size
+
+    @property
+    def vae_factor(self) -> int:
+        """Return how many pixels a latent covers in each direction, 8 for Stable Diffusion."""
+        return 2 ** (len(self.vae.block_out_channels) - 1)
+
+
+ShardName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*\.safetensors$")]
+
+
+class _ShardIndex(BaseModel):
+    """The index beside weights that are cut into several files of the same folder."""
+
+    weight_map: Annotated[dict[str, ShardName], Field(min_length=1)]
 
 
 def find(name: str, config_from: str | None = None) -> ModelSource:
@@ -64,13 +105,13 @@ def find(name: str, config_from: str | None = None) -> ModelSource:
     Raises:
         UserError: There is no such model, it lacks safetensors, or its layout is another one.
     """
-    path = BUNDLED if name == "bundled" else Path(name).expanduser()
     if name.endswith(".safetensors"):
-        return _find_checkpoint(name, path, config_from)
-    if path.is_dir():
+        return _find_checkpoint(name, _path_of(name), config_from)
+    path = BUNDLED if name == "bundled" else _path_of(name)
+    if _is_folder(path):
         source = _read_folder(name, path, from_hub=False)
         for component in STEMS:
-            weight_files(source, component)
+            weight_names(source, component)
         return source
     if HUB_ID.fullmatch(name):
         return _read_folder(name, _hub_snapshot(name, SMALL_FILES), from_hub=True)
@@ -104,12 +145,38 @@ def weight_files(
         if whole.is_file():
             return [whole], variant
         if index.is_file():
-            shards = set(json.loads(index.read_text())["weight_map"].values())
-            return [folder / shard for shard in sorted(shards)], variant
+            return [folder / shard for shard in _shards_of(source.name, index)], variant
     raise UserError(
         f"model = {source.name}: has no {component}/{stem}.safetensors; other weight formats can "
         "carry code and are not loaded"
     )
+
+
+def weight_names(
+    source: ModelSource, component: str, half: bool = False
+) -> dict[Path, dict[str, tuple[int, ...]]]:
+    """Read the headers of a component's safetensors.
+
+    Args:
+        source: A model in diffusers' layout.
+        component: "text_encoder", "unet" or "vae".
+        half: As of `weight_files`.
+
+    Returns:
+        File -> name of a weight -> its shape.
+
+    Raises:
+        UserError: As of `weight_files`, or a file is damaged, or holds what are no weights.
+    """
+    found: dict[Path, dict[str, tuple[int, ...]]] = {}
+    for path in weight_files(source, component, half)[0]:
+        named = f"model = {source.name}: {component}: {path.name}"
+        header = read_header(path, named)
+        # text encoders of old carry their positions, 0 to 76, as whole numbers
+        names = [name for name in header.tensors if not name.endswith(".position_ids")]
+        check_weights(header, names, named)
+        found[path] = {name: header.tensors[name].shape for name in names}
+    return found
 
 
 def fetch_weights(source: ModelSource, component: str, half: bool) -> None:
@@ -146,8 +213,20 @@ def hash_weights(source: ModelSource, half: bool) -> dict[str, str]:
 
     Returns:
         SHA-256 in hexadecimal by file name, relative to the model's folder.
+
+    Raises:
+        UserError: The bundled model's weights, or some that came from the hub, are not what was
+            published.
     """
-    return {name: _sha256(file) for name, file in _all_weight_files(source, half).items()}
+    files = _all_weight_files(source, half)
+    sums = {name: _sha256(file) for name, file in files.items()}
+    for name, found in sums.items():
+        expected = _expected_sum(source, name, files[name])
+        if expected is not None and found != expected:
+            raise UserError(
+                f"model = {source.name}: {name} is damaged: its sha256 is {found}, not {expected}"
+            )
+    return sums
 
 
 def stamp_weights(source: ModelSource, half: bool) -> dict[str, list[int]]:
@@ -175,14 +254,22 @@ def _all_weight_files(source: ModelSource, half: bool) -> dict[str, Path]:
     }
 
 
+def _expected_sum(source: ModelSource, name: str, file: Path) -> str | None:
+    """Return what a file's hash must be, where that is known."""
+    if source.folder == BUNDLED:
+        return json.loads(BUNDLED_SUMS.read_text(encoding="utf-8")).get(name, "listed")
+    blob = file.resolve().name  # the hub's cache names large files by their content
+    return blob if source.from_hub and SHA256.fullmatch(blob) else None
+
+
 def _find_checkpoint(name: str, path: Path, config_from: str | None) -> ModelSource:
     """Find a single-file checkpoint, its configs in another model's folder."""
     from sdloop.single_file import check_checkpoint
 
     check_checkpoint(path)
     layout = config_from or SINGLE_FILE_LAYOUT
-    folder = Path(layout).expanduser()
-    if not folder.is_dir():
+    folder = _path_of(layout)
+    if not _is_folder(folder):
         try:
             folder = _hub_snapshot(layout, SMALL_FILES)
         except UserError as error:
@@ -194,56 +281,69 @@ def _find_checkpoint(name: str, path: Path, config_from: str | None) -> ModelSou
 
 def _read_folder(name: str, folder: Path, from_hub: bool) -> ModelSource:
     """Read the configs and refuse what the loop cannot do."""
-    unet = _read_json(name, folder / "unet/config.json")
-    vae = _read_json(name, folder / "vae/config.json")
-    text = _read_json(name, folder / "text_encoder/config.json")
-    scheduler = _read_json(name, folder / "scheduler/scheduler_config.json")
-    if not (folder / "tokenizer").is_dir():
-        raise UserError(f"model = {name}: has no tokenizer folder")
+    text = read_part(name, folder / "text_encoder/config.json", TextConfig)
+    unet = read_part(name, folder / "unet/config.json", UNetConfig)
+    vae = read_part(name, folder / "vae/config.json", VaeConfig)
+    scheduler = read_json(name, folder / "scheduler/scheduler_config.json")
+    widths = unet.cross_attention_dim
     expected = (
-        ("unet", "_class_name", unet, "UNet2DConditionModel"),
-        ("vae", "_class_name", vae, "AutoencoderKL"),
-        ("text_encoder", "model_type", text, "clip_text_model"),
-        ("unet", "in_channels", unet, vae.get("latent_channels", 4)),
-        ("unet", "addition_embed_type", unet, None),
-        ("unet", "class_embed_type", unet, None),
-        ("vae", "shift_factor", vae, None),
+        ("unet has in_channels", unet.in_channels, vae.latent_channels),
+        ("unet has out_channels", unet.out_channels, vae.latent_channels),
+        ("unet has cross_attention_dim", widths, text.hidden_size),
     )
-    for component, key, config, wanted in expected:
-        given = config.get(key, wanted)
-        if given != wanted:
+    for what, given, wanted in expected:
+        if given != wanted and given != (wanted,) * len(unet.block_out_channels):
             raise UserError(
-                f"model = {name}: {component} has {key} = {given}; supported: {wanted}, "
-                "the layout of Stable Diffusion 1.x and 2.x"
+                f"model = {name}: {what} = {given}; supported: {wanted}, as its other parts have"
             )
-    size = unet.get("sample_size") or 64
-    height, width = (size, size) if isinstance(size, int) else size
-    return ModelSource(
-        name=name,
-        folder=folder,
-        checkpoint=None,
-        from_hub=from_hub,
-        scheduler=scheduler,
-        latent_channels=vae.get("latent_channels", 4),
-        sample_size=(height, width),
-        vae_factor=2 ** (len(vae["block_out_channels"]) - 1),
-    )
+    _check_tokenizer(name, folder / "tokenizer", text)
+    return ModelSource(name, folder, None, from_hub, text, unet, vae, scheduler)
 
 
-def _read_json(name: str, path: Path) -> dict[str, Any]:
-    """Read one config of the model."""
-    part = f"{path.parent.name}/{path.name}"
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError:
+def _check_tokenizer(name: str, folder: Path, text: TextConfig) -> None:
+    """Refuse a tokenizer that is not there, of absurd size, or longer than the text encoder."""
+    if not _is_folder(folder):
+        raise UserError(f"model = {name}: has no tokenizer folder")
+    config = read_part(name, folder / "tokenizer_config.json", TokenizerConfig)
+    if config.model_max_length > text.max_position_embeddings:
         raise UserError(
-            f"model = {name}: has no {part}; a model is a folder in diffusers' layout"
+            f"model = {name}: tokenizer has model_max_length = {config.model_max_length}; the text "
+            f"encoder takes {text.max_position_embeddings} tokens"
+        )
+    for path in folder.iterdir():
+        if path.is_file() and path.stat().st_size > LARGEST_TOKENIZER_BYTES:
+            raise UserError(
+                f"model = {name}: tokenizer/{path.name} is larger than "
+                f"{LARGEST_TOKENIZER_BYTES} bytes"
+            )
+
+
+def _shards_of(name: str, index: Path) -> list[str]:
+    """List the files that an index names, all beside it."""
+    try:
+        known = _ShardIndex.model_validate(read_json(name, index))
+    except ValidationError as error:
+        raise UserError(
+            f"model = {name}: {index.parent.name}/{index.name} has {explain(error)}; allowed are "
+            "names of .safetensors files in the same folder"
         ) from None
-    except ValueError as error:
-        raise UserError(f"model = {name}: {part} is not JSON: {error}") from None
-    if not isinstance(content, dict):
-        raise UserError(f"model = {name}: {part} holds no JSON object")
-    return content
+    return sorted(set(known.weight_map.values()))
+
+
+def _path_of(name: str) -> Path:
+    """Take a name for a path."""
+    try:
+        return Path(name).expanduser()
+    except RuntimeError as error:  # ~nobody
+        raise UserError(f"model = {name}: {reason_of(error)}") from None
+
+
+def _is_folder(path: Path) -> bool:
+    """Tell whether there is such a folder; a name that no file system takes is none."""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False
 
 
 def _hub_snapshot(name: str, patterns: tuple[str, ...]) -> Path:
@@ -258,13 +358,12 @@ def _hub_snapshot(name: str, patterns: tuple[str, ...]) -> Path:
                 snapshot_download(name, allow_patterns=list(patterns), local_files_only=True)
             )
         except Exception:
-            reason = " ".join(str(error).split())[:200] or type(error).__name__
             raise UserError(
-                f"model = {name}: no such folder here, and the hub gave nothing: {reason}"
+                f"model = {name}: no such folder here, and the hub gave nothing: {reason_of(error)}"
             ) from None
 
 
 def _sha256(path: Path) -> str:
     """Hash a file."""
-    with path.open("rb") as file:
+    with opened(path, str(path)) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

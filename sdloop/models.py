@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sdloop.errors import UserError
-from sdloop.model_source import ModelSource, fetch_weights, weight_files
+from sdloop.errors import UserError, reason_of
+from sdloop.model_source import ModelSource, fetch_weights, weight_names
+from sdloop.single_file import check_checkpoint, rename_weights
+from sdloop.tensor_file import read_weights
 
 if TYPE_CHECKING:
     import torch
@@ -48,8 +51,8 @@ class Models:
 def load(source: ModelSource, device: torch.device, dtype: torch.dtype) -> Models:
     """Load all parts of a model.
 
-    Weights are read from safetensors straight to the device while the libraries are imported, and
-    nothing is initialised first.
+    Nothing is initialised first, and nothing of the folder runs: networks are made from checked
+    configs, and weights are read from safetensors once their names and shapes are known to fit.
 
     Args:
         source: What `find` returned.
@@ -65,32 +68,19 @@ def load(source: ModelSource, device: torch.device, dtype: torch.dtype) -> Model
     if source.from_hub:
         for component in COMPONENTS:
             fetch_weights(source, component, dtype.itemsize == 2)
+    tokenizer = _load_tokenizer(source)
     with ThreadPoolExecutor() as pool:
-        reads = {
-            component: pool.submit(_read_weights, source, component, device, dtype)
-            for component in ("unet", "vae")
-            if source.checkpoint is None
-        }
-        from transformers import CLIPTokenizer
-
-        tokenizer = CLIPTokenizer.from_pretrained(source.folder / "tokenizer")
-        text_encoder = _load_text_encoder(source, device, dtype)
-        unet, vae = (
-            _build(source, component, reads[component].result())
-            if component in reads
-            else _load_from_checkpoint(source, component, device, dtype)
-            for component in ("unet", "vae")
-        )
+        begun = [_begin(source, component, device, dtype, pool) for component in COMPONENTS]
+        text_encoder, unet, vae = (finish() for finish in begun)
     return Models(source, tokenizer, text_encoder, unet, vae)
 
 
 def load_vae(source: ModelSource, device: torch.device, dtype: torch.dtype) -> AutoencoderKL:
     """Load the VAE alone; arguments and errors as `load`."""
-    if source.checkpoint is not None:
-        return _load_from_checkpoint(source, "vae", device, dtype)
     if source.from_hub:
         fetch_weights(source, "vae", dtype.itemsize == 2)
-    return _build(source, "vae", _read_weights(source, "vae", device, dtype))
+    with ThreadPoolExecutor() as pool:
+        return _begin(source, "vae", device, dtype, pool)()
 
 
 def compile_networks(models: Models) -> None:
@@ -106,79 +96,114 @@ def compile_networks(models: Models) -> None:
     models.vae.decoder.compile(dynamic=False)
 
 
-def _load_text_encoder(source: ModelSource, device: torch.device, dtype: torch.dtype) -> Any:  # noqa: ANN401 - a CLIPTextModel
-    """Load the text encoder."""
-    if source.checkpoint is not None:
-        return _load_from_checkpoint(source, "text_encoder", device, dtype)
-    from transformers import CLIPTextModel
-    from transformers.utils.logging import disable_progress_bar
+def _load_tokenizer(source: ModelSource) -> CLIPTokenizer:
+    """Load the tokenizer; its words must all be in the text encoder's table."""
+    from transformers import CLIPTokenizer
 
-    disable_progress_bar()
-    _, variant = weight_files(source, "text_encoder", dtype.itemsize == 2)
     try:
-        network, found = CLIPTextModel.from_pretrained(
-            source.folder / "text_encoder",
-            use_safetensors=True,
-            variant=variant,
-            local_files_only=True,
-            dtype=dtype,
-            output_loading_info=True,
+        tokenizer = CLIPTokenizer.from_pretrained(
+            source.folder / "tokenizer", local_files_only=True, trust_remote_code=False
         )
-    except (OSError, RuntimeError, ValueError) as error:
-        raise _misfit(source, "text_encoder", error) from None
-    if found["missing_keys"]:  # transformers would draw them at random and only warn
-        names = ", ".join(sorted(found["missing_keys"]))
-        raise _misfit(source, "text_encoder", ValueError(f"has no {names}"))
-    return _place(network, device)
+        largest = max(tokenizer.get_vocab().values())
+    except Exception as error:  # damaged files raise whatever their parsers do
+        raise _misfit(source, "tokenizer", error) from None
+    if largest >= source.text.vocab_size:
+        raise UserError(
+            f"model = {source.name}: tokenizer numbers its tokens up to {largest}; the text "
+            f"encoder knows {source.text.vocab_size}"
+        )
+    return tokenizer
 
 
-def _load_from_checkpoint(
-    source: ModelSource, component: str, device: torch.device, dtype: torch.dtype
-) -> Any:  # noqa: ANN401 - one of three classes, which Models names
-    """Load one network of a single-file checkpoint."""
-    from sdloop.single_file import load_from_checkpoint
+def _begin(
+    source: ModelSource,
+    component: str,
+    device: torch.device,
+    dtype: torch.dtype,
+    pool: ThreadPoolExecutor,
+) -> Callable[[], Any]:
+    """Make a network, check that its weights fit and begin to read them.
 
-    assert source.checkpoint is not None
-    network = load_from_checkpoint(source.checkpoint, source.folder, component, dtype)
-    return _place(network, device)
-
-
-def _read_weights(
-    source: ModelSource, component: str, device: torch.device, dtype: torch.dtype
-) -> dict[str, Tensor]:
-    """Read a component's safetensors to the device; copies, so that the files may go."""
-    from safetensors import SafetensorError, safe_open
-
-    weights = {}
-    try:
-        for path in weight_files(source, component, dtype.itemsize == 2)[0]:
-            with safe_open(path, framework="pt") as file:
-                for name in file.keys():  # noqa: SIM118 - it is no mapping
-                    weights[name] = file.get_tensor(name).to(device, dtype, copy=True)
-    except (OSError, SafetensorError) as error:
-        raise _misfit(source, component, error) from None
-    return weights
-
-
-def _build(source: ModelSource, component: str, weights: dict[str, Tensor]) -> Any:  # noqa: ANN401 - one of two classes
-    """Make the UNet or the VAE around its weights, without initialising any."""
+    Returns a function that waits for them and returns the network, ready to run.
+    """
     import torch
-    from diffusers import AutoencoderKL, UNet2DConditionModel
 
-    network_class = UNet2DConditionModel if component == "unet" else AutoencoderKL
+    if source.checkpoint is None:
+        files = weight_names(source, component, dtype.itemsize == 2)
+    else:
+        files = {source.checkpoint: check_checkpoint(source.checkpoint)[component]}
+    network = _make(source, component)
+    outlines = {
+        name: torch.empty(shape, device="meta")
+        for shapes in files.values()
+        for name, shape in shapes.items()
+    }
+    _fill(network, source, component, outlines)
+    named = f"model = {source.name}: {component}"
+    reads = [
+        pool.submit(read_weights, path, names, device, dtype, named)
+        for path, names in files.items()
+    ]
+
+    def finish() -> Any:  # noqa: ANN401 - one of three classes, which Models names
+        weights = {name: weight for read in reads for name, weight in read.result().items()}
+        _fill(network, source, component, weights)
+        if component == "text_encoder":  # the one buffer that no file holds
+            positions = torch.arange(source.text.max_position_embeddings, device=device)
+            network.embeddings.position_ids = positions[None]
+        return _place(network, device)
+
+    return finish
+
+
+def _make(source: ModelSource, component: str) -> Any:  # noqa: ANN401 - one of three classes
+    """Make a network without memory for its weights."""
+    import torch
+
+    try:
+        with torch.device("meta"):
+            if component == "text_encoder":
+                from transformers import CLIPTextConfig, CLIPTextModel
+
+                # only the pooled output, which nobody uses, asks for tokens by number
+                tokens = dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"), 0)
+                return CLIPTextModel(
+                    CLIPTextConfig(**source.text.arguments(), **tokens, attn_implementation="sdpa")
+                )
+            from diffusers import AutoencoderKL, UNet2DConditionModel
+
+            if component == "unet":
+                return UNet2DConditionModel(**source.unet.arguments())
+            return AutoencoderKL(**source.vae.arguments())
+    except Exception as error:  # values that do not go together raise whatever comes of it
+        raise _misfit(source, component, error) from None
+
+
+def _fill(network: Any, source: ModelSource, component: str, weights: dict[str, Tensor]) -> None:  # noqa: ANN401
+    """Put weights into a network, whatever names their files gave them."""
+    try:
+        renamed = _rename(network, source, component, weights)
+        network.load_state_dict(renamed, assign=True)
+    except Exception as error:  # a file's names can mislead their translation in any way
+        raise _misfit(source, component, error) from None
+
+
+def _rename(
+    network: Any,  # noqa: ANN401 - one of three classes
+    source: ModelSource,
+    component: str,
+    weights: Mapping[str, Tensor],
+) -> Mapping[str, Tensor]:
+    """Name weights as the network does."""
+    if source.checkpoint is not None:
+        weights = rename_weights(source, component, weights)
     if component == "vae":
         for old, new in OLD_ATTENTION_NAMES.items():
             weights = {name.replace(old, new): tensor for name, tensor in weights.items()}
-    device = next(iter(weights.values())).device
-    try:
-        with torch.device("meta"):
-            network = network_class.from_config(
-                network_class.load_config(source.folder / component, local_files_only=True)
-            )
-        network.load_state_dict(weights, assign=True)
-    except (OSError, RuntimeError, ValueError) as error:
-        raise _misfit(source, component, error) from None
-    return _place(network, device)
+    if component == "text_encoder":  # files may hold a prefix, and projections beside the encoder
+        bare = {name.removeprefix("text_model."): tensor for name, tensor in weights.items()}
+        weights = {name: bare[name] for name in network.state_dict() if name in bare}
+    return weights
 
 
 def _place(network: Any, device: torch.device) -> Any:  # noqa: ANN401 - one of three classes
@@ -192,5 +217,5 @@ def _place(network: Any, device: torch.device) -> Any:  # noqa: ANN401 - one of 
 
 
 def _misfit(source: ModelSource, component: str, error: Exception) -> UserError:
-    """Say in one line which component's weights cannot be used, and why."""
-    return UserError(f"model = {source.name}: {component}: {' '.join(str(error).split())[:300]}")
+    """Say in one line which part of a model cannot be used, and why."""
+    return UserError(f"model = {source.name}: {component}: {reason_of(error)}")

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sdloop.errors import UserError
+from sdloop.tensor_file import check_weights, read_header
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
-LARGEST_HEADER_BYTES = 100_000_000  # the safetensors format's own limit
+    from sdloop.model_source import ModelSource
+
+MOST_WEIGHTS = 3000  # of one network; Stable Diffusion's UNet has 686
 PREFIXES = {
     "text_encoder": ("cond_stage_model.transformer.", "cond_stage_model.model."),
     "unet": ("model.diffusion_model.",),
@@ -27,102 +29,79 @@ OPEN_CLIP_NAMES = {
 }
 
 
-def check_checkpoint(path: Path) -> None:
+def check_checkpoint(path: Path) -> dict[str, dict[str, tuple[int, ...]]]:
     """Refuse a file that is not there, no safetensors, or lacks one of the networks.
 
     Args:
         path: A .safetensors file.
 
+    Returns:
+        Component -> name of a weight -> its shape.
+
     Raises:
         UserError: Says which of these it is.
     """
-    try:
-        with path.open("rb") as file:
-            size = int.from_bytes(file.read(8), "little")
-            if size > LARGEST_HEADER_BYTES:
-                raise ValueError("its header is too large")
-            names = json.loads(file.read(size))
-    except OSError as error:
-        raise UserError(f"model = {path}: cannot be read: {error.strerror}") from None
-    except ValueError:
-        raise UserError(f"model = {path}: is not a safetensors file") from None
+    named = f"model = {path}"
+    header = read_header(path, named)
+    found = {}
     for component, prefixes in PREFIXES.items():
-        if not any(name.startswith(prefixes) for name in names):
+        names = [name for name in header.tensors if name.startswith(prefixes)]
+        if not names:
             raise UserError(
-                f"model = {path}: holds no {component} ({prefixes[0]}*); a single file must be a "
+                f"{named}: holds no {component} ({prefixes[0]}*); a single file must be a "
                 "full Stable Diffusion 1.x or 2.x checkpoint"
             )
+        if len(names) > MOST_WEIGHTS:
+            raise UserError(
+                f"{named}: holds {len(names)} weights of the {component}; allowed: {MOST_WEIGHTS}"
+            )
+        weights = [name for name in names if not name.endswith(".position_ids")]
+        check_weights(header, weights, named)
+        found[component] = {name: header.tensors[name].shape for name in weights}
+    return found
 
 
-def load_from_checkpoint(path: Path, layout: Path, component: str, dtype: torch.dtype) -> Any:  # noqa: ANN401 - one of three classes
-    """Load one network of a checkpoint.
+def rename_weights(
+    source: ModelSource, component: str, weights: Mapping[str, Tensor]
+) -> Mapping[str, Tensor]:
+    """Name one network's weights as diffusers and transformers do.
 
     Args:
-        path: The checkpoint.
-        layout: A folder in diffusers' layout that holds the network's config.
+        source: A model with a checkpoint.
         component: "text_encoder", "unet" or "vae".
-        dtype: Of the network.
+        weights: By the checkpoint's names.
 
     Returns:
-        A CLIPTextModel, UNet2DConditionModel or AutoencoderKL on the CPU.
+        By the network's names; some are reshaped or cut in parts.
 
     Raises:
-        UserError: The weights do not fit the config.
+        KeyError: A weight that is to be renamed is missing.
     """
-    try:
-        if component == "text_encoder":
-            return _load_text_encoder(path, layout / "text_encoder", dtype)
-        from diffusers import AutoencoderKL, UNet2DConditionModel
+    from diffusers.loaders import single_file_utils
 
-        network = UNet2DConditionModel if component == "unet" else AutoencoderKL
-        return network.from_single_file(
-            str(path), config=str(layout), subfolder=component, torch_dtype=dtype
-        )
-    except (RuntimeError, ValueError, KeyError, OSError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise UserError(
-            f"model = {path}: {component} does not fit model_config_from: {reason}"
-        ) from None
-
-
-def _load_text_encoder(path: Path, config_folder: Path, dtype: torch.dtype) -> Any:  # noqa: ANN401
-    """Load CLIP's text model (1.x) or OpenCLIP's (2.x), which a checkpoint names differently."""
-    from safetensors import safe_open
-    from transformers import CLIPTextConfig, CLIPTextModel
-
-    config = CLIPTextConfig.from_pretrained(config_folder)
-    with safe_open(path, framework="pt") as file:
-        names = list(file.keys())
-        prefix = next(
-            prefix
-            for prefix in PREFIXES["text_encoder"]
-            if any(name.startswith(prefix) for name in names)
-        )
-        weights = {
-            name.removeprefix(prefix): file.get_tensor(name).to(dtype)
-            for name in names
-            if name.startswith(prefix)
-        }
-    if prefix == "cond_stage_model.model.":
-        weights = _from_open_clip(weights, config.num_hidden_layers)
-    weights.pop("text_model.embeddings.position_ids", None)
-    model = CLIPTextModel(config).to(dtype)
-    if not any(name.startswith("text_model.") for name in model.state_dict()):
-        weights = {name.removeprefix("text_model."): value for name, value in weights.items()}
-    model.load_state_dict(weights)
-    return model
+    if component == "unet":
+        layers = {"layers_per_block": source.unet.layers_per_block}
+        return single_file_utils.convert_ldm_unet_checkpoint(dict(weights), layers)
+    if component == "vae":
+        blocks = source.vae.model_dump()
+        return single_file_utils.convert_ldm_vae_checkpoint(dict(weights), blocks)
+    clip, open_clip = PREFIXES["text_encoder"]
+    if any(name.startswith(clip) for name in weights):
+        return {name.removeprefix(clip): weight for name, weight in weights.items()}
+    bare = {name.removeprefix(open_clip): weight for name, weight in weights.items()}
+    return _from_open_clip(bare, source.text.num_hidden_layers)
 
 
-def _from_open_clip(weights: dict[str, Tensor], layers: int) -> dict[str, Tensor]:
+def _from_open_clip(weights: Mapping[str, Tensor], layers: int) -> dict[str, Tensor]:
     """Rename OpenCLIP's text transformer to CLIP's; layers past the last used one are left out."""
     renamed = {
-        "text_model.embeddings.token_embedding.weight": weights["token_embedding.weight"],
-        "text_model.embeddings.position_embedding.weight": weights["positional_embedding"],
-        "text_model.final_layer_norm.weight": weights["ln_final.weight"],
-        "text_model.final_layer_norm.bias": weights["ln_final.bias"],
+        "embeddings.token_embedding.weight": weights["token_embedding.weight"],
+        "embeddings.position_embedding.weight": weights["positional_embedding"],
+        "final_layer_norm.weight": weights["ln_final.weight"],
+        "final_layer_norm.bias": weights["ln_final.bias"],
     }
     for layer in range(layers):
-        old, new = f"transformer.resblocks.{layer}", f"text_model.encoder.layers.{layer}"
+        old, new = f"transformer.resblocks.{layer}", f"encoder.layers.{layer}"
         for kind in ("weight", "bias"):
             for old_name, new_name in OPEN_CLIP_NAMES.items():
                 renamed[f"{new}.{new_name}.{kind}"] = weights[f"{old}.{old_name}.{kind}"]

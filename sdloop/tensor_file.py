@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from sdloop.documents import opened, parse_json
-from sdloop.errors import UserError, shown
+from sdloop.errors import UserError, reason_of, shown
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 LARGEST_HEADER_BYTES = 4_000_000  # a checkpoint's 2,500 tensors take 0.4 MB
 ITEM_BYTES = {
@@ -25,6 +29,7 @@ ITEM_BYTES = {
     **dict.fromkeys(("U32", "I32", "F32"), 4),
     **dict.fromkeys(("U64", "I64", "F64"), 8),
 }
+WEIGHT_DTYPES = ("F32", "F16", "BF16", "F64")
 Count = Annotated[int, Field(ge=0, le=2**48)]
 
 
@@ -85,6 +90,66 @@ def read_header(path: Path, named: str) -> TensorHeader:
         raise UserError(f"{named}: is not a safetensors file: {place}: {first['msg']}") from None
     _check_places(tensors, data_bytes - size, named)
     return TensorHeader(tensors, metadata)
+
+
+def check_weights(header: TensorHeader, names: Iterable[str], named: str) -> None:
+    """Refuse tensors that are no weights as they are: quantised ones, whole numbers.
+
+    Args:
+        header: The file's.
+        names: Of the tensors that will be read.
+        named: What a message calls the file.
+
+    Raises:
+        UserError: Names the first one.
+    """
+    for name in names:
+        dtype = header.tensors[name].dtype
+        if dtype not in WEIGHT_DTYPES:
+            raise UserError(
+                f"{named}: {shown(name)} is {dtype}; allowed: {', '.join(WEIGHT_DTYPES)}"
+            )
+
+
+def read_weights(
+    path: Path, names: Iterable[str], device: torch.device, dtype: torch.dtype, named: str
+) -> dict[str, Tensor]:
+    """Read tensors to a device; copies, so that the file may go.
+
+    Args:
+        path: A safetensors file whose header was checked.
+        names: Of the tensors.
+        device: Where to.
+        dtype: To what.
+        named: What a message calls the file.
+
+    Returns:
+        Name -> tensor.
+
+    Raises:
+        UserError: The file is damaged, or a weight is not finite in this dtype.
+    """
+    import torch
+    from safetensors import SafetensorError, safe_open
+
+    weights: dict[str, Tensor] = {}
+    try:
+        with safe_open(path, framework="pt") as file:
+            for name in names:
+                weights[name] = file.get_tensor(name).to(device, dtype, copy=True)
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{named}: {reason_of(error)}") from None
+    filled = {name: weight for name, weight in weights.items() if weight.numel()}
+    # smallest and largest tell it in one pass, and the device is waited for once
+    ends = [torch.stack(weight.aminmax()).isfinite().all() for weight in filled.values()]
+    if ends:
+        for name, finite in zip(filled, torch.stack(ends).tolist(), strict=True):
+            if not finite:
+                kind = str(dtype).removeprefix("torch.")
+                raise UserError(
+                    f"{named}: {shown(name)} holds values that are not finite in {kind}"
+                )
+    return weights
 
 
 def _check_places(tensors: Mapping[str, TensorEntry], data_bytes: int, named: str) -> None:
