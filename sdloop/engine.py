@@ -12,9 +12,10 @@ from torch import Tensor
 
 from sdloop.graph import GraphDenoiser
 from sdloop.loop import Denoised, OnRow, denoise
-from sdloop.model_source import ModelSource, hash_weights
+from sdloop.model_source import ModelSource
 from sdloop.models import Models, compile_networks, load
 from sdloop.precompute import constants_of_run
+from sdloop.weight_files import hash_weights
 
 if TYPE_CHECKING:
     from sdloop.schedule import Schedule

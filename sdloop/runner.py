@@ -16,7 +16,7 @@ from sdloop.claim import (
 )
 from sdloop.cli import Console, collector_paused
 from sdloop.config import RunConfig, write_config
-from sdloop.model_source import ModelSource, find, hash_weights
+from sdloop.model_source import ModelSource, find
 from sdloop.run_folder import (
     CONFIG_FILE,
     MANIFEST_FILE,
@@ -25,6 +25,7 @@ from sdloop.run_folder import (
     RunFolder,
 )
 from sdloop.showing import Sampled, export_run
+from sdloop.weight_files import hash_weights
 
 if TYPE_CHECKING:
     from sdloop.engine import Engine

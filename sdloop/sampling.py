@@ -13,11 +13,12 @@ from sdloop.cli import Console, warn
 from sdloop.errors import UserError
 from sdloop.loop import first_bad_row, initial_noise
 from sdloop.manifest import made_with
-from sdloop.model_source import ModelSource, stamp_weights
+from sdloop.model_source import ModelSource
 from sdloop.progress import Progress
 from sdloop.run_folder import PROGRESS_FILE
 from sdloop.text import encode_prompts, words_cut
 from sdloop.trajectory import Trajectory
+from sdloop.weight_files import stamp_weights
 
 if TYPE_CHECKING:
     from sdloop.config import RunConfig

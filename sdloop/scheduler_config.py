@@ -1,13 +1,15 @@
 """diffusers' scheduler_config.json -> settings, and the noise levels that they mean."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from sdloop.errors import UserError
+from sdloop.errors import UserError, shown
+from sdloop.model_config import explain
 
 Floats = NDArray[np.float64]
 
@@ -20,6 +22,26 @@ ALLOWED = {
     "thresholding": (False,),
     "rescale_betas_zero_snr": (False,),
 }
+
+
+LEAST_ALPHA = 1e-12  # below it a frame holds no trace of the picture, and 1 / alpha is no number
+
+
+class _Numbers(BaseModel):
+    """The numbers of a scheduler_config.json, within what a trained model can have."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+
+    num_train_timesteps: Annotated[int, Field(ge=1, le=10_000)] = 1000
+    beta_start: Annotated[float, Field(ge=0, lt=1)] = 0.0001
+    beta_end: Annotated[float, Field(gt=0, lt=1)] = 0.02
+    beta_schedule: str = "linear"
+    trained_betas: tuple[Annotated[float, Field(ge=0, lt=1)], ...] | None = None
+    prediction_type: str = "epsilon"
+    timestep_spacing: str = "leading"
+    steps_offset: Annotated[int, Field(ge=0, le=9999)] = 0
+    set_alpha_to_one: bool = True
+    skip_prk_steps: bool = False
 
 
 @dataclass(frozen=True)
@@ -58,8 +80,8 @@ def read_settings(
     chosen = kind or named
     if chosen is None:
         raise UserError(
-            f"scheduler.type = model: the model's {config.get('_class_name')} is not supported; "
-            "allowed: scheduler.type=ddim, scheduler.type=pndm"
+            f"scheduler.type = model: the model's {shown(config.get('_class_name'))} is not "
+            "supported; allowed: scheduler.type=ddim, scheduler.type=pndm"
         )
     values = {"clip_sample": named == "ddim", "set_alpha_to_one": chosen == "ddim", **config}
     if chosen == "pndm":  # it has no such options
@@ -68,16 +90,26 @@ def read_settings(
         if key in values and values[key] not in allowed:
             choices = ", ".join(str(choice) for choice in allowed)
             raise UserError(
-                f"model's scheduler config: {key} = {values[key]} is not supported for {chosen}; "
-                f"allowed: {choices}"
+                f"model's scheduler config: {key} = {shown(values[key])} is not supported for "
+                f"{chosen}; allowed: {choices}"
             )
-    known = {field.name for field in fields(SchedulerSettings)} - {"kind", "trained_betas"}
-    betas = values.get("trained_betas")
-    return SchedulerSettings(
-        kind=chosen,  # type: ignore[arg-type]
-        trained_betas=None if betas is None else tuple(betas),
-        **{key: value for key, value in values.items() if key in known},
-    )
+    try:
+        numbers = _Numbers.model_validate(values)
+    except ValidationError as error:
+        raise UserError(f"model's scheduler config: {explain(error)}") from None
+    settings = SchedulerSettings(chosen, **numbers.model_dump())  # type: ignore[arg-type]
+    betas, steps = settings.trained_betas, settings.num_train_timesteps
+    if betas is not None and len(betas) != steps:
+        raise UserError(
+            f"model's scheduler config: trained_betas are {len(betas)}; num_train_timesteps {steps}"
+        )
+    least = alphas_cumprod(settings)[-1]
+    if least < LEAST_ALPHA:
+        raise UserError(
+            f"model's scheduler config: its betas leave {least:.1e} of the picture's power at the "
+            f"last timestep; allowed: {LEAST_ALPHA:.0e} or more"
+        )
+    return settings
 
 
 def alphas_cumprod(settings: SchedulerSettings) -> Floats:

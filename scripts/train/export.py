@@ -6,6 +6,7 @@ python -m scripts.train.export
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import tempfile
 from pathlib import Path
@@ -76,6 +77,11 @@ def write_model_folder(settings: Settings, folder: Path) -> int:
         "requires_safety_checker": False,
     }
     (folder / "model_index.json").write_text(json.dumps(index, indent=2) + "\n")
+    sums = {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*.safetensors"))
+    }
+    (folder / "sha256.json").write_text(json.dumps(sums, indent=2) + "\n")
     return saved["step"]
 
 
