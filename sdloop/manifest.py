@@ -9,6 +9,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sdloop.documents import parse_json, read_file
 from sdloop.files import replacing
 
 if TYPE_CHECKING:
@@ -79,9 +80,12 @@ def update_measures(path: Path, measures: Mapping[str, Any]) -> None:
     Args:
         path: The JSON file; nothing is done if it is not there.
         measures: What was measured of the run as a whole.
+
+    Raises:
+        UserError: What is there is no manifest.
     """
-    if path.is_file():
-        facts = json.loads(path.read_text(encoding="utf-8"))
+    if path.exists():
+        facts = parse_json(read_file(path, str(path)), f"{path}:")
         _write(path, facts | {"measures": dict(measures)})
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -23,12 +24,13 @@ def words_cut(tokenizer: CLIPTokenizer, prompt: str) -> list[str]:
     """
     limit = tokenizer.model_max_length - 2  # begin and end of text
     words = prompt.split()
-    counts = (
-        len(tokenizer(" ".join(words[:used]), add_special_tokens=False, verbose=False).input_ids)
-        for used in range(1, len(words) + 1)
-    )
-    used = sum(count <= limit for count in counts)
-    return words[used:]
+
+    def is_cut(used: int) -> bool:
+        text = " ".join(words[:used])
+        return len(tokenizer(text, add_special_tokens=False, verbose=False).input_ids) > limit
+
+    # a word more never makes fewer tokens
+    return words[bisect_left(range(1, len(words) + 1), True, key=is_cut) :]
 
 
 @torch.no_grad()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,7 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from sdloop.errors import UserError
+from sdloop.config import LARGEST_PX, SMALLEST_PX
+from sdloop.errors import UserError, reason_of
+from sdloop.export.limits import check_delays, fitting_scale
 from sdloop.schedule import Schedule, make_schedule
 from sdloop.scheduler_config import read_settings
 
@@ -18,6 +21,8 @@ if TYPE_CHECKING:
     from sdloop.config import RunConfig
     from sdloop.model_source import ModelSource
 
+DEFAULT_STAGES = 5
+MASK_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF")  # others' readers run programs, or are rare
 SMALL_PX = 256  # pictures are enlarged to about this size where no scale is given
 OVERRIDABLE = ("timestep_spacing", "steps_offset", "set_alpha_to_one", "skip_prk_steps")
 
@@ -33,8 +38,8 @@ def resolve(config: RunConfig, source: ModelSource) -> tuple[RunConfig, Schedule
         The config with size and scheduler written out, and the schedule.
 
     Raises:
-        UserError: Size, scheduler, stages or mask do not fit the model, or a format needs a
-            library that is not installed.
+        UserError: Size, scheduler, stages or mask do not fit the model, a format cannot hold the
+            pictures, or needs a library that is not installed.
     """
     if "mp4" in config.export.formats and find_spec("av") is None:
         raise UserError("export.formats = mp4: needs PyAV; pip install 'sdloop[mp4]'")
@@ -42,6 +47,10 @@ def resolve(config: RunConfig, source: ModelSource) -> tuple[RunConfig, Schedule
     height = config.height or source.sample_size[0] * factor
     width = config.width or source.sample_size[1] * factor
     for key, pixels in (("height", height), ("width", width)):
+        if not SMALLEST_PX <= pixels <= LARGEST_PX:
+            raise UserError(
+                f"{key} = {pixels}, the model's: allowed: {SMALLEST_PX} to {LARGEST_PX}"
+            )
         if pixels % factor:
             raise UserError(f"{key} = {pixels}: allowed: multiples of {factor}, the VAE's factor")
     given = config.scheduler
@@ -60,12 +69,20 @@ def resolve(config: RunConfig, source: ModelSource) -> tuple[RunConfig, Schedule
     if config.measure.mask:
         read_mask(Path(config.measure.mask), height, width)
     written_out = {key: getattr(settings, key) for key in OVERRIDABLE} | {"type": settings.kind}
-    scale = config.export.scale or max(1, round(SMALL_PX / min(height, width)))
+    export = config.export
+    scale = fitting_scale(
+        export.scale,
+        max(1, round(SMALL_PX / min(height, width))),
+        export.formats,
+        (height, width),
+        len(export.stages) if export.stages else DEFAULT_STAGES,
+    )
+    check_delays(export.formats, len(schedule) + 1, export.delay_ms, export.hold_ms)
     resolved = {
         "height": height,
         "width": width,
         "scheduler": given.model_copy(update=written_out),
-        "export": config.export.model_copy(update={"scale": scale}),
+        "export": export.model_copy(update={"scale": scale}),
     }
     return config.model_copy(update=resolved), schedule
 
@@ -74,7 +91,7 @@ def read_mask(path: Path, height: int, width: int) -> NDArray[np.bool_]:
     """Read the picture that says where the object is.
 
     Args:
-        path: A PNG, or another format that Pillow reads.
+        path: A PNG, JPEG, WebP, BMP or GIF.
         height: The run's, in pixels.
         width: Likewise.
 
@@ -88,13 +105,23 @@ def read_mask(path: Path, height: int, width: int) -> NDArray[np.bool_]:
 
     key = f"measure.mask = {path}"
     try:
-        with Image.open(path) as picture:
-            levels = np.asarray(picture.convert("L"))
+        if path.exists() and not path.is_file():
+            raise UserError(f"{key}: is no file")
+        with (
+            warnings.catch_warnings(action="ignore"),
+            Image.open(path, formats=MASK_FORMATS) as picture,
+        ):
+            # the size is in the header, and another than the run's is refused by it
+            found = picture.size
+            levels = np.asarray(picture.convert("L")) if found == (width, height) else None
     except FileNotFoundError:
         raise UserError(f"{key}: is not there") from None
-    except (OSError, Image.DecompressionBombError):
-        raise UserError(f"{key}: is not a picture that can be read") from None
-    if levels.shape != (height, width):
-        found = f"{levels.shape[1]} x {levels.shape[0]} px"
-        raise UserError(f"{key}: is {found}; allowed: the run's size, {width} x {height}")
+    except UserError:
+        raise
+    except Exception as error:  # decoders of damaged files raise whatever they stumble over
+        raise UserError(f"{key}: is not a picture that can be read: {reason_of(error)}") from None
+    if levels is None:
+        raise UserError(
+            f"{key}: is {found[0]} x {found[1]} px; allowed: the run's size, {width} x {height}"
+        )
     return levels > 127
