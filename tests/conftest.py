@@ -1,17 +1,21 @@
 """Small random models in Stable Diffusion's layout, built on the spot."""
 
 import json
+import os
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 from diffusers import AutoencoderKL, PNDMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from playwright.sync_api import sync_playwright
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from sdloop.model_source import find
 from sdloop.models import Models, load
 
 TOKENS = 16
+READY = "main:not([aria-busy])"  # a page that shows its pictures
 SCHEDULER = {
     "beta_start": 0.00085,
     "beta_end": 0.012,
@@ -125,3 +129,45 @@ def tiny_config(tmp_path, model_folder) -> Path:
         "scheduler: {num_steps: 5}\nexport: {stages: [0, 2, 5]}\n"
     )
     return path
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Return a Chromium; where there is none, CI fails and others skip."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    path = next(filter(None, map(shutil.which, names)), None)
+    if path is None:
+        message = "no chromium on this machine (apt-get install chromium)"
+        pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def visit(browser):
+    """Return a function that opens a file; afterwards nobody may have complained or asked."""
+    complaints, asked, contexts = [], [], []
+
+    def open_file(path, **options):
+        context = browser.new_context(**{"viewport": {"width": 1440, "height": 900}, **options})
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("dialog", lambda dialog: complaints.append(dialog.message))
+        page.on("request", lambda request: asked.append(request.url))
+        page.clock.install(time=0)
+        page.goto(path.as_uri())
+        page.wait_for_selector(READY)
+        page.clock.pause_at(100_000)  # from here on time stands still but for `run_for`
+        allowed.add(path.as_uri())
+        return page
+
+    allowed = set()
+    yield open_file
+    for context in contexts:
+        context.close()
+    assert complaints == []
+    assert {url for url in asked if not url.startswith("data:")} <= allowed

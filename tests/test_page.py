@@ -2,12 +2,11 @@
 
 import os
 import re
-import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from playwright.sync_api import Error, sync_playwright
+from playwright.sync_api import Error
 
 from sdloop.difference import difference_maps, viridis
 from sdloop.export.charts import CHARTS
@@ -18,53 +17,10 @@ from sdloop.run_folder import RunFolder
 from sdloop.schedule import make_schedule
 from sdloop.scheduler_config import read_settings
 
-from .conftest import SCHEDULER
+from .conftest import READY, SCHEDULER
 
 HEIGHT, WIDTH = 24, 32
 HOSTILE = """</script><script>alert(1)</script> <b onclick="x">&amp; "'$data ${x} \u2028 <!--"""
-READY = "main:not([aria-busy])"
-
-
-@pytest.fixture(scope="session")
-def browser():
-    """Return a Chromium; where there is none, CI fails and others skip."""
-    names = ("chromium", "chromium-browser", "google-chrome")
-    path = next(filter(None, map(shutil.which, names)), None)
-    if path is None:
-        message = "no chromium on this machine (apt-get install chromium)"
-        pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
-
-
-@pytest.fixture
-def visit(browser):
-    """Return a function that opens a file; afterwards nobody may have complained or asked."""
-    complaints, asked, contexts = [], [], []
-
-    def open_file(path, **options):
-        context = browser.new_context(**{"viewport": {"width": 1440, "height": 900}, **options})
-        contexts.append(context)
-        page = context.new_page()
-        page.on("console", lambda message: complaints.append(message.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("dialog", lambda dialog: complaints.append(dialog.message))
-        page.on("request", lambda request: asked.append(request.url))
-        page.clock.install(time=0)
-        page.goto(path.as_uri())
-        page.wait_for_selector(READY)
-        page.clock.pause_at(100_000)  # from here on time stands still but for `run_for`
-        allowed.add(path.as_uri())
-        return page
-
-    allowed = set()
-    yield open_file
-    for context in contexts:
-        context.close()
-    assert complaints == []
-    assert {url for url in asked if not url.startswith("data:")} <= allowed
 
 
 def make_run(folder, steps=5, seed=0, prompt="a cat", with_z0_hat=True, **config):

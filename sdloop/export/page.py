@@ -12,6 +12,7 @@ import html
 import json
 import math
 import os
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -33,6 +34,7 @@ PAGE_BYTES = 7_900_000  # of a page with one run
 SHARED_PAGE_BYTES = 6_000_000  # a run's part of a page with several
 BASE64_GROWTH = 4 / 3
 WORDS_BYTES = 150_000  # what a run takes beside its pictures, and the page itself
+TURNING = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")  # text's direction
 SCRIPTS = tuple(
     f"{name}.js" for name in ("runs", "pictures", "chart", "pixel", "figures", "words", "page")
 )
@@ -95,15 +97,15 @@ def write_page(path: Path, runs: Sequence[PageRun]) -> None:
         "charts": charts_of(list(_charted(runs[0].numbers))),
         "viridis": viridis().tolist(),
     }
-    with replacing(path) as temporary:
-        temporary.write_text(_assemble(_title(runs), data), encoding="utf-8")
+    with replacing(path) as temporary:  # a folder's name may hold bytes that are no UTF-8
+        temporary.write_text(_assemble(_title(runs), data), encoding="utf-8", errors="replace")
 
 
 def _title(runs: Sequence[PageRun]) -> str:
-    """Name the page: by its prompt, or by its runs."""
-    if len(runs) == 1:
-        return f"{runs[0].config['prompt']} · sdloop"
-    return f"{', '.join(run.folder.name for run in runs)} · sdloop"
+    """Name the page: by its prompt, or by its runs; a title bar has no element to isolate them."""
+    names = [runs[0].config["prompt"]] if len(runs) == 1 else [run.folder.name for run in runs]
+    title = f"{', '.join(names)} · sdloop"
+    return "".join(char for char in title if unicodedata.bidirectional(char) not in TURNING)
 
 
 def _assemble(title: str, data: object) -> str:
@@ -169,7 +171,9 @@ def _plain_run(run: PageRun, page: Path, budget_bytes: int) -> dict[str, Any]:
         "frames": files[0],
         "differences": files[1],
         "z0_hat": files[2] if run.z0_hat is not None else None,
-        "files": [{"name": name, "href": quote((way / name).as_posix())} for name in linked],
+        "files": [
+            {"name": name, "href": quote(os.fsencode((way / name).as_posix()))} for name in linked
+        ],
         "stills": stills,
     }
 

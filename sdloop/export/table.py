@@ -16,8 +16,15 @@ def write_steps(path: Path, columns: Mapping[str, NDArray[np.number]]) -> None:
 
     Args:
         path: The CSV file.
-        columns: Name -> one number a row; they are written with eight significant digits.
+        columns: Name -> one number a row; they are written with eight significant digits. Names
+            are identifiers: a spreadsheet takes a cell that begins with =, +, - or @ for a formula.
+
+    Raises:
+        ValueError: A name is no identifier.
     """
+    for name in columns:
+        if not name.isidentifier():
+            raise ValueError(f"{name!r} cannot be a column's name")
     with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)

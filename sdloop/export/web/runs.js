@@ -16,6 +16,22 @@ function html(name, attributes = {}, ...children) {
   return made;
 }
 
+/**
+ * Keep a text's own directions from turning the words around it: an isolate (Unicode's annex 9)
+ * around it, and its own isolates balanced, so that it can neither close that one nor leave it open.
+ */
+function apart(text) {
+  if (!/[\p{Bidi_Control}\p{Script=Hebrew}\p{Script=Arabic}]/u.test(text)) return text;
+  let open = 0;
+  const balanced = text.replace(/[\u2066-\u2069]/g, (mark) => {
+    if (mark !== "\u2069") open += 1;
+    else if (open === 0) return "";
+    else open -= 1;
+    return mark;
+  });
+  return `\u2068${balanced}${"\u2069".repeat(open + 1)}`;
+}
+
 const percent = (share) => `${(100 * share).toFixed(share < 0.0995 || share > 0.9 ? 1 : 0)} %`;
 
 // Runs of different length are shown by share of their way: the longest sets the positions.
@@ -31,8 +47,8 @@ const differing = data.runs[0].config
   .filter((key) => key !== "output" && new Set(data.runs.map((facts) => new Map(facts.config).get(key))).size > 1);
 
 const WORDS_FOR = {
-  prompt: (value) => `“${value}”`,
-  negative_prompt: (value) => `not “${value}”`,
+  prompt: (value) => `“${apart(value)}”`,
+  negative_prompt: (value) => `not “${apart(value)}”`,
   seed: (value) => `seed ${value}`,
   guidance_scale: (value) => `guidance ${value}`,
   "scheduler.type": (value) => value.toUpperCase(),
@@ -43,7 +59,7 @@ const WORDS_FOR = {
 function nameOf(facts) {
   const told = differing.filter((key) => !/^(device|dtype|compile|capture|decode|difference|measure|export)/.test(key));
   const values = new Map(facts.config);
-  return told.map((key) => WORDS_FOR[key]?.(values.get(key)) ?? `${key} ${values.get(key)}`).join(", ") || facts.name;
+  return told.map((key) => WORDS_FOR[key]?.(values.get(key)) ?? `${key} ${apart(values.get(key))}`).join(", ") || apart(facts.name);
 }
 
 /** Say in words where a run stands. */

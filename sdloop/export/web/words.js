@@ -4,13 +4,13 @@ function writeHeader() {
   const prompts = new Set(data.runs.map((facts) => facts.prompt));
   const [first] = data.runs;
   const title = element("title");
-  if (prompts.size === 1) title.textContent = first.prompt ? `“${first.prompt}”` : "No prompt";
+  if (prompts.size === 1) title.textContent = first.prompt ? WORDS_FOR.prompt(first.prompt) : "No prompt";
   else title.textContent = `${data.runs.length} runs in step`;
   title.classList.toggle("long", title.textContent.length > 90);
   const values = new Map(first.config);
   const same = (key) => !differing.includes(key);
   const words = [
-    same("model") && `model ${values.get("model").split("/").pop()}`,
+    same("model") && `model ${apart(values.get("model").split("/").pop())}`,
     same("scheduler.type") && values.get("scheduler.type").toUpperCase(),
     ...["scheduler.num_steps", "guidance_scale", "seed"].map((key) => same(key) && WORDS_FOR[key](values.get(key))),
     `${first.width} × ${first.height} px`,
