@@ -17,7 +17,7 @@ from sdloop.errors import UserError, reason_of, shown
 
 LARGEST_BYTES = 1_000_000
 DEEPEST = 16
-MOST_YAML_NODES = 2000
+MOST_YAML_NODES = 500  # a config has some 90
 LONGEST_NUMBER = 400  # digits: Python takes quadratic time for longer ones
 _NOT_PLAIN = ("timestamp", "merge", "value")  # YAML 1.1's; here these are texts
 
