@@ -5,6 +5,7 @@ needs have the same names and meaning in both. torch itself is not imported here
 """
 
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
@@ -38,6 +39,10 @@ class DifferenceMaps:
         """Return the maps in colour, (frames - 1, H, W, 3), as a NumPy array."""
         return viridis()[to_numpy(self.indices)]
 
+    def colored(self) -> Iterator[NDArray[np.uint8]]:
+        """Yield the maps in colour one by one, (H, W, 3), as NumPy arrays."""
+        return (viridis()[indices] for indices in to_numpy(self.indices))
+
     def to_numpy(self) -> "DifferenceMaps":
         """Return the same maps as NumPy arrays."""
         return DifferenceMaps(
@@ -64,19 +69,20 @@ def absolute_difference(images: Array, reduce: Reduction) -> Array:
         (frames - 1, H, W), float32, in 8-bit levels.
     """
     xp = library_of(images)
-    rows = []
-    for before, after in pairwise(images):
+    shape = (len(images) - 1, *images.shape[1:3])
+    values = xp.empty(shape, dtype=xp.float32, device=images.device)
+    for row, (before, after) in enumerate(pairwise(images)):
         # the larger less the smaller: uint8 cannot wrap around
         difference = xp.maximum(before, after) - xp.minimum(before, after)
         levels = xp.asarray(difference, dtype=xp.float32)
         red, green, blue = levels[..., 0], levels[..., 1], levels[..., 2]
         if reduce == "mean":
-            rows.append((red + green + blue) / 3)
+            values[row] = (red + green + blue) / 3
         elif reduce == "max":
-            rows.append(xp.maximum(xp.maximum(red, green), blue))
+            values[row] = xp.maximum(xp.maximum(red, green), blue)
         else:
-            rows.append(xp.sqrt((red**2 + green**2 + blue**2) / 3))
-    return xp.stack(rows)
+            values[row] = xp.sqrt((red**2 + green**2 + blue**2) / 3)
+    return values
 
 
 def difference_maps(
@@ -113,11 +119,10 @@ def scale_to_indices(values: Array, full_scale: Array) -> Array:
     xp = library_of(values)
     divisors = xp.where(full_scale > 0, full_scale, xp.ones_like(full_scale))
     factors = xp.full_like(divisors, 255) / divisors  # torch takes 255 / x for 255 * (1 / x)
-    indices = [
-        xp.asarray(xp.round(value * factor), dtype=xp.uint8)
-        for value, factor in zip(values, factors, strict=True)
-    ]
-    return xp.stack(indices)
+    indices = xp.empty(values.shape, dtype=xp.uint8, device=values.device)
+    for row, (value, factor) in enumerate(zip(values, factors, strict=True)):
+        indices[row] = xp.round(value * factor)
+    return indices
 
 
 def to_numpy(array: Array) -> NDArray[Any]:

@@ -123,6 +123,7 @@ def export_run(run: Sampled, console: Console) -> RunMeasures:
     Returns:
         What was measured of it.
     """
+    from sdloop.difference import viridis
     from sdloop.export.animation import write_animations
     from sdloop.export.measures import write_measures
     from sdloop.export.page import write_page
@@ -142,8 +143,8 @@ def export_run(run: Sampled, console: Console) -> RunMeasures:
         write_strip(folder / "strip.png", images, maps, run.stages, scale, color_bar)
         write_measures(folder, shown.measures, images[-1], scale)
         if export.png_frames:
-            for name, pictures in zip(FRAME_FOLDERS, (images, maps.rgb), strict=True):
-                write_frames(folder / name, pictures)
+            write_frames(folder / FRAME_FOLDERS[0], images)
+            write_frames(folder / FRAME_FOLDERS[1], maps.indices, viridis())
     with console.stage("page"):
         write_page(folder / PAGE_FILE, [page_run(run, shown)])
     return shown.measures

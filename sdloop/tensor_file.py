@@ -136,7 +136,10 @@ def read_weights(
     try:
         with safe_open(path, framework="pt") as file:
             for name in names:
-                weights[name] = file.get_tensor(name).to(device, dtype, copy=True)
+                tensor = file.get_tensor(name)
+                # convolutions in the order in which they are used, or they would be held twice
+                order = torch.channels_last if tensor.ndim == 4 else torch.contiguous_format
+                weights[name] = tensor.to(device, dtype, copy=True, memory_format=order)
     except (OSError, SafetensorError) as error:
         raise UserError(f"{named}: {reason_of(error)}") from None
     filled = {name: weight for name, weight in weights.items() if weight.numel()}

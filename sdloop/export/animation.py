@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -41,20 +41,18 @@ def write_animations(
     if "gif" in formats:
         _write_gifs(folder, images, maps, delays_ms, scale)
     others = [suffix for suffix in formats if suffix != "gif"]
-    if not others:
-        return
-    colored = maps.rgb
-    animations = {
-        "frames": (images, delays_ms),
-        "difference": (colored, delays_ms[1:]),
-        "evolution": (np.concatenate([images[1:], colored], axis=2), delays_ms[1:]),
-    }
     for suffix in others:
-        for name, (pictures, shown_ms) in animations.items():
-            _write(folder / f"{name}.{suffix}", pictures, shown_ms, scale)
+        both = (
+            np.concatenate(pair, axis=1) for pair in zip(images[1:], maps.colored(), strict=True)
+        )
+        _write(folder / f"frames.{suffix}", images, delays_ms, scale)
+        _write(folder / f"difference.{suffix}", maps.colored(), delays_ms[1:], scale)
+        _write(folder / f"evolution.{suffix}", both, delays_ms[1:], scale)
 
 
-def _write(path: Path, pictures: NDArray[np.uint8], delays_ms: Sequence[int], scale: int) -> None:
+def _write(
+    path: Path, pictures: Iterable[NDArray[np.uint8]], delays_ms: Sequence[int], scale: int
+) -> None:
     """Write one animation in the format that its name says."""
     if path.suffix == ".webp":
         write_webp(path, pictures, delays_ms, scale, lossless=path.stem == "difference")

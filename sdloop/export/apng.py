@@ -38,20 +38,21 @@ def write_apng(
     Raises:
         ValueError: There are not as many frames as delays.
     """
-    stills = list(in_threads(partial(_encode, scale=scale), images))
-    chunks = [_chunk(b"IHDR", stills[0][HEADER])]
-    chunks += [_chunk(b"acTL", struct.pack(">II", len(stills), 0))]  # 0: for ever
+    stills = in_threads(partial(_encode, scale=scale), images)
     number = count()  # of every chunk that belongs to the animation
-    for still, delay_ms in zip(stills, delays_ms, strict=True):
-        control = struct.pack(">I8s8xHHBB", next(number), still[SIZE], delay_ms // 10, 100, 0, 0)
-        chunks.append(_chunk(b"fcTL", control))
-        data = _data_of(still)
-        if still is stills[0]:
-            chunks.append(_chunk(b"IDAT", data))
-        else:
-            chunks.append(_chunk(b"fdAT", struct.pack(">I", next(number)) + data))
-    with replacing(path) as temporary:
-        temporary.write_bytes(SIGNATURE + b"".join(chunks) + _chunk(b"IEND", b""))
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        for frame, (still, delay_ms) in enumerate(zip(stills, delays_ms, strict=True)):
+            if frame == 0:
+                file.write(SIGNATURE + _chunk(b"IHDR", still[HEADER]))
+                file.write(_chunk(b"acTL", struct.pack(">II", len(delays_ms), 0)))  # 0: for ever
+            control = (next(number), still[SIZE], delay_ms // 10, 100, 0, 0)
+            file.write(_chunk(b"fcTL", struct.pack(">I8s8xHHBB", *control)))
+            data = _data_of(still)
+            if frame == 0:
+                file.write(_chunk(b"IDAT", data))
+            else:
+                file.write(_chunk(b"fdAT", struct.pack(">I", next(number)) + data))
+        file.write(_chunk(b"IEND", b""))
 
 
 def _encode(picture: NDArray[np.uint8], scale: int) -> bytes:

@@ -3,7 +3,7 @@
 Needs PyAV, which comes with `sdloop[mp4]`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -18,13 +18,13 @@ BT709, LIMITED_RANGE = 1, 1  # named in the file, or players would guess the col
 
 
 def write_mp4(
-    path: Path, images: NDArray[np.uint8], delays_ms: Sequence[int], scale: int = 1
+    path: Path, images: Iterable[NDArray[np.uint8]], delays_ms: Sequence[int], scale: int = 1
 ) -> None:
     """Write a film.
 
     Args:
         path: The MP4 file.
-        images: (frames, H, W, 3), uint8; an odd side is made even by its last line.
+        images: (H, W, 3), uint8, all of one size; an odd side is made even by its last line.
         delays_ms: How long each frame is shown; one a frame. The film has the rate of the shortest
             and repeats what is shown longer.
         scale: Whole factor by which small pictures are enlarged.
@@ -40,14 +40,15 @@ def write_mp4(
         av.open(str(temporary), "w", "mp4", options={"movflags": "+faststart"}) as film,
     ):
         stream = film.add_stream("libx264", rate=Fraction(1000, shortest_ms))
-        stream.height, stream.width = _even(enlarge(images[0], scale)).shape[:2]
         stream.pix_fmt = "yuv420p"
         stream.options = {"crf": RATE_FACTOR}
         context = stream.codec_context
         context.color_primaries = context.color_trc = context.colorspace = BT709
         context.color_range = LIMITED_RANGE
-        for image, delay_ms in zip(images, delays_ms, strict=True):
+        for number, (image, delay_ms) in enumerate(zip(images, delays_ms, strict=True)):
             picture = _even(enlarge(image, scale))
+            if number == 0:
+                stream.height, stream.width = picture.shape[:2]
             frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(
                 format="yuv420p", dst_colorspace=BT709, dst_color_range=LIMITED_RANGE
             )

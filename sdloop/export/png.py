@@ -16,18 +16,22 @@ def write_png(path: Path, image: NDArray[np.uint8]) -> None:
         iio.imwrite(temporary, image, plugin="pillow", extension=".png")
 
 
-def write_frames(folder: Path, images: NDArray[np.uint8]) -> None:
+def write_frames(
+    folder: Path, images: NDArray[np.uint8], colormap: NDArray[np.uint8] | None = None
+) -> None:
     """Write one PNG a picture, 000.png onwards.
 
     Args:
         folder: Is made if it is not there.
-        images: (frames, H, W, 3), uint8.
+        images: (frames, H, W, 3), uint8; with a colour map (frames, H, W), indices into it.
+        colormap: (256, 3), uint8.
     """
     digits = max(3, len(str(len(images) - 1)))
 
     def write(numbered: tuple[int, NDArray[np.uint8]]) -> None:
         number, image = numbered
-        write_png(folder / f"{number:0{digits}d}.png", image)
+        colored = image if colormap is None else colormap[image]
+        write_png(folder / f"{number:0{digits}d}.png", colored)
 
     for _ in in_threads(write, enumerate(images)):
         pass

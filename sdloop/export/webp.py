@@ -43,15 +43,17 @@ def write_webp(
         ValueError: There are not as many frames as delays.
     """
     stills = in_threads(partial(_encode, scale=scale, lossless=lossless), images)
-    chunks = []
-    for (size, still), delay_ms in zip(stills, delays_ms, strict=True):
-        header = bytes(6) + size + _int24(delay_ms) + bytes([REPLACES])
-        chunks.append(_chunk(b"ANMF", header + still))
-    head = _chunk(b"VP8X", bytes([ANIMATED, 0, 0, 0]) + size)
-    head += _chunk(b"ANIM", struct.pack("<IH", 0, 0))  # background; for ever
-    body = b"WEBP" + head + b"".join(chunks)
-    with replacing(path) as temporary:
-        temporary.write_bytes(b"RIFF" + struct.pack("<I", len(body)) + body)
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        for number, ((size, still), delay_ms) in enumerate(zip(stills, delays_ms, strict=True)):
+            if number == 0:
+                file.write(_riff_head(0))
+                file.write(_chunk(b"VP8X", bytes([ANIMATED, 0, 0, 0]) + size))
+                file.write(_chunk(b"ANIM", struct.pack("<IH", 0, 0)))  # background; for ever
+            header = bytes(6) + size + _int24(delay_ms) + bytes([REPLACES])
+            file.write(_chunk(b"ANMF", header + still))
+        size_bytes = file.tell()
+        file.seek(0)
+        file.write(_riff_head(size_bytes))
 
 
 def _encode(picture: NDArray[np.uint8], scale: int, lossless: bool) -> tuple[bytes, bytes]:
@@ -61,6 +63,11 @@ def _encode(picture: NDArray[np.uint8], scale: int, lossless: bool) -> tuple[byt
     image.save(buffer, "WEBP", lossless=lossless, quality=50 if lossless else QUALITY, method=2)
     size = _int24(image.width - 1) + _int24(image.height - 1)
     return size, buffer.getvalue()[RIFF_BYTES:]
+
+
+def _riff_head(file_bytes: int) -> bytes:
+    """Begin the file; its size counts from behind itself."""
+    return b"RIFF" + struct.pack("<I", max(0, file_bytes - 8)) + b"WEBP"
 
 
 def _chunk(name: bytes, payload: bytes) -> bytes:

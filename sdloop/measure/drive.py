@@ -80,18 +80,32 @@ def split_steps(
     Returns:
         The parts, which sum to the step to float64's rounding.
     """
-    z = latents.double()
-    rescaled, guided = torch.zeros_like(z), torch.zeros_like(z)
-    pull = torch.zeros_like(z[1:])
-    if guidance is not None:
-        in_eps = torch.from_numpy(schedule.eps_from_output).reshape(-1, 1, 1, 1)
-        pull = guidance_scale * guidance.double() / in_eps
+    rescaling = _rescaled(latents, schedule).diff(dim=0)
+    by_guidance = _guided(latents, guidance, schedule, guidance_scale).diff(dim=0)
+    return Drive(rescaling, latents.double().diff(dim=0) - rescaling - by_guidance, by_guidance)
+
+
+def _rescaled(latents: Tensor, schedule: Schedule) -> Tensor:
+    """Add up how far rescaling has moved each frame from frame 0; float64, as `latents`."""
+    moved = torch.zeros_like(latents, dtype=torch.float64)
+    for row, base in enumerate(schedule.base_frame.tolist()):
+        moved[row + 1] = moved[base] + (schedule.a[row] - 1) * latents[base].double()
+    return moved
+
+
+def _guided(
+    latents: Tensor, guidance: Tensor | None, schedule: Schedule, guidance_scale: float
+) -> Tensor:
+    """Add up how far guidance has moved each frame from frame 0; float64, as `latents`."""
+    moved = torch.zeros_like(latents, dtype=torch.float64)
+    if guidance is None:
+        return moved
+    in_eps = torch.from_numpy(schedule.eps_from_output).reshape(-1, 1, 1, 1)
+    pull = guidance_scale * guidance.double() / in_eps
     mixtures = torch.tensordot(torch.from_numpy(_weights_of_rows(schedule)), pull, dims=1)
     for row, base in enumerate(schedule.base_frame.tolist()):
-        rescaled[row + 1] = rescaled[base] + (schedule.a[row] - 1) * z[base]
-        guided[row + 1] = guided[base] + schedule.b[row] * mixtures[row]
-    rescaling, by_guidance = rescaled.diff(dim=0), guided.diff(dim=0)
-    return Drive(rescaling, z.diff(dim=0) - rescaling - by_guidance, by_guidance)
+        moved[row + 1] = moved[base] + schedule.b[row] * mixtures[row]
+    return moved
 
 
 def _weights_of_rows(schedule: Schedule) -> NDArray[np.float64]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,8 @@ from sdloop.measure.layout import coarse, correlate, local_detail
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+ROWS_AT_ONCE = 16  # bounds the memory of long runs
 
 
 @dataclass(frozen=True)
@@ -52,13 +55,16 @@ def measure_placement(differences: Tensor, final: Tensor, mask: Tensor) -> Place
     """
     nan = torch.full((), float("nan"), device=differences.device)
     totals = differences.sum(dim=(1, 2))
-    share = (differences * mask).sum(dim=(1, 2)) / torch.where(totals > 0, totals, nan)
-    area = mask.float().mean()
     detail = local_detail(final)[None]
+    # a few rows at a time, as their products are as large as they
+    parts = differences.tensor_split(math.ceil(len(differences) / ROWS_AT_ONCE))
+    on_object = torch.cat([(part * mask).sum(dim=(1, 2)) for part in parts])
+    share = on_object / torch.where(totals > 0, totals, nan)
+    area = mask.float().mean()
     columns = (
         share,
         share / torch.where(area > 0, area, nan),
-        correlate(differences, detail)[:, 0],
+        torch.cat([correlate(part, detail)[:, 0] for part in parts]),
         correlate(coarse(differences), coarse(detail))[:, 0],
     )
     return Placement(float(area), *(column.double().cpu().numpy() for column in columns))

@@ -69,9 +69,6 @@ def measure_steps(trajectory: Trajectory, schedule: Schedule, maps: DifferenceMa
     cosine = np.full(len(steps), np.nan)
     np.divide(dots, products, out=cosine[1:], where=products > 0)
     alpha = schedule.alphas_cumprod
-    z, z0_hat = frames[:-1], trajectory.z0_hat.flatten(1).double().numpy()
-    output = (z0_hat - schedule.z0_from_z[:, None] * z) / schedule.z0_from_output[:, None]
-    eps = schedule.eps_from_z[:, None] * z + schedule.eps_from_output[:, None] * output
     xp = library_of(maps.values)
     guidance_rms = np.full(len(steps), np.nan)
     if trajectory.guidance is not None:
@@ -84,12 +81,21 @@ def measure_steps(trajectory: Trajectory, schedule: Schedule, maps: DifferenceMa
         log_snr=np.log(alpha / (1 - alpha)),
         z_rms=_rms(frames[1:]),
         step_rms=_rms(steps),
-        eps_rms=_rms(eps),
+        eps_rms=_rms(_guided_eps(frames[:-1], trajectory, schedule)),
         guidance_rms=guidance_rms,
         step_cosine=cosine,
         difference_mean=to_numpy(xp.mean(maps.values, (1, 2))).astype(np.float64),
         difference_max=to_numpy(xp.amax(maps.values, (1, 2))).astype(np.float64),
     )
+
+
+def _guided_eps(
+    z: NDArray[np.float64], trajectory: Trajectory, schedule: Schedule
+) -> NDArray[np.float64]:
+    """Recover the guided eps of every row, (rows, elements), from z and z0_hat."""
+    z0_hat = trajectory.z0_hat.flatten(1).double().numpy()
+    output = (z0_hat - schedule.z0_from_z[:, None] * z) / schedule.z0_from_output[:, None]
+    return schedule.eps_from_z[:, None] * z + schedule.eps_from_output[:, None] * output
 
 
 def _rms(values: NDArray[np.float64]) -> NDArray[np.float64]:
