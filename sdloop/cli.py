@@ -14,6 +14,7 @@ from types import FrameType
 from typing import NoReturn
 
 from sdloop.errors import UserError
+from sdloop.shortage import naming_stage
 
 USER_ERROR, SYSTEM_ERROR = 2, 1
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -49,13 +50,14 @@ class Console:
         from tqdm import tqdm
 
         start = time.perf_counter()
-        with tqdm(
+        bar = tqdm(
             total=total,
             initial=done,
             desc=f"{name:<9}",
             disable=not self.shows or total is None,
             leave=True,
-        ) as bar:
+        )
+        with naming_stage(name), bar:
 
             def advance(count: int) -> None:
                 bar.update(count)
@@ -112,6 +114,9 @@ def exit_code_of(command: Callable[[], None]) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return USER_ERROR
+    except MemoryError as error:
+        print(f"error: {str(error) or 'out of memory'}", file=sys.stderr)
+        return SYSTEM_ERROR
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         print(f"error: {where}{error.strerror or error}", file=sys.stderr)

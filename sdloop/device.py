@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ctypes
 import platform
+from importlib import metadata
 from typing import TYPE_CHECKING
 
 from sdloop.errors import UserError
+from sdloop.shortage import host_free_bytes, host_room_bytes
 
 if TYPE_CHECKING:
     import torch
@@ -59,6 +61,46 @@ def choose_device(name: str, dtype_name: str) -> tuple[torch.device, torch.dtype
     if dtype_name == "auto":
         dtype_name = "float16" if device.type == "cuda" else "float32"
     return device, getattr(torch, dtype_name)
+
+
+def likely_device(name: str, dtype_name: str) -> tuple[str, str]:
+    """Guess what `choose_device` will choose, without importing torch.
+
+    Args:
+        name: A device's name, or "auto".
+        dtype_name: A dtype's name, or "auto".
+
+    Returns:
+        The names of both.
+    """
+    if name == "auto":
+        has_mps = (platform.system(), platform.machine()) == ("Darwin", "arm64")
+        for_cpu = metadata.version("torch").endswith("+cpu")
+        name = "cuda" if not for_cpu and _driver_devices() else "mps" if has_mps else "cpu"
+    if dtype_name == "auto":
+        dtype_name = "float16" if name.startswith("cuda") else "float32"
+    return name, dtype_name
+
+
+def free_bytes(device: torch.device) -> int | None:
+    """Ask how much memory of a device is free; None where the system does not tell."""
+    import torch
+
+    if device.type == "cuda":
+        cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + cached
+    if device.type == "mps":
+        return torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
+    return host_free_bytes()
+
+
+def room_bytes(device: torch.device) -> int | None:
+    """Return what this process may hold of a device's memory in all; None as of `free_bytes`."""
+    import torch
+
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device)
+    return host_room_bytes()
 
 
 def _driver_devices() -> int:

@@ -1,4 +1,4 @@
-"""The one kind of error that is the user's to mend: shown as one line, exit code 2."""
+"""The kinds of error that are shown as one line: the user's to mend, and memory that ran out."""
 
 import reprlib
 
@@ -34,3 +34,7 @@ def reason_of(error: BaseException) -> str:
     """Write another library's error in one line of bounded length."""
     said = " ".join(str(error).split())[:300]
     return said if said and not isinstance(error, KeyError) else f"{type(error).__name__} {said}"
+
+
+class OutOfMemory(MemoryError):
+    """The machine has no memory for a stage: names it, in one line; exit code 1."""

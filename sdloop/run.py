@@ -6,12 +6,16 @@ python -m sdloop.run CONFIG... [key=value ...]
 from __future__ import annotations
 
 import argparse
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
-from sdloop.cli import exit_code_of, leave
+from sdloop.cli import exit_code_of, leave, warn
 from sdloop.errors import UserError
+
+if TYPE_CHECKING:
+    from sdloop.runner import Prepared
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -24,7 +28,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "python -m sdloop.run configs/astronaut.yaml seed=3 scheduler.num_steps=20",
     )
     parser.add_argument("configs", nargs="+", metavar="CONFIG | key=value")
-    parser.add_argument("--dry-run", action="store_true", help="print the config, load nothing")
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="print the config and what memory the run takes; load nothing",
+    )
     parser.add_argument(
         "--overwrite", action="store_true", help="replace a run of another config in the folder"
     )
@@ -34,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     paths = [Path(text) for text in options.configs if "=" not in text]
 
     def command() -> None:
-        from sdloop.config import dump_config, load_config
+        from sdloop.config import load_config
         from sdloop.runner import Runner, prepare
 
         if not paths:
@@ -45,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise UserError(f"output = {outputs[0]}: several configs would write to one folder")
         prepared = [prepare(config) for config in configs]
         if options.dry_run:
-            print("---\n".join(dump_config(each.config) for each in prepared), end="")
+            print("---\n".join(_describe(each) for each in prepared), end="")
             return
         runner = Runner(options.quiet, options.overwrite)
         for each in prepared:
@@ -57,6 +65,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def program() -> NoReturn:
     """Run the command line as a process of its own."""
     leave(main())
+
+
+def _describe(prepared: Prepared) -> str:
+    """Write a run's config as YAML, and under it, as comments, what it takes of the memory."""
+    from sdloop.config import dump_config
+    from sdloop.memory import estimate, shortages
+    from sdloop.shortage import host_room_bytes
+
+    ledgers = estimate(prepared.config, prepared.source, prepared.schedule)
+    for line in shortages(ledgers, [host_room_bytes()]):
+        warn(line)
+    comments = textwrap.indent("\n".join(map(str, ledgers)), "# ")
+    return f"{dump_config(prepared.config)}{comments}\n"
 
 
 if __name__ == "__main__":

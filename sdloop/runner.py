@@ -14,8 +14,9 @@ from sdloop.claim import (
     is_under_way,
     is_whole,
 )
-from sdloop.cli import Console, collector_paused
+from sdloop.cli import Console, collector_paused, warn
 from sdloop.config import RunConfig, write_config
+from sdloop.memory import estimate, shortages
 from sdloop.model_source import ModelSource, find
 from sdloop.run_folder import (
     CONFIG_FILE,
@@ -24,6 +25,7 @@ from sdloop.run_folder import (
     TRAJECTORY_FILE,
     RunFolder,
 )
+from sdloop.shortage import host_room_bytes
 from sdloop.showing import Sampled, export_run
 from sdloop.weight_files import hash_weights
 
@@ -82,7 +84,7 @@ class Runner:
         config, source, schedule = prepared.config, prepared.source, prepared.schedule
         folder = Path(config.output)
         with console.stage("import"), collector_paused():
-            from sdloop.device import choose_device
+            from sdloop.device import choose_device, room_bytes
             from sdloop.manifest import made_with, write_manifest
 
             device, dtype = choose_device(config.device, config.dtype)
@@ -97,6 +99,10 @@ class Runner:
                 (folder / PROGRESS_FILE).unlink(missing_ok=True)  # killed before it could go
                 console.note(f"{folder}: is finished; --overwrite makes it again")
                 return RunFolder(folder)
+        for line in shortages(
+            estimate(config, source, schedule), [host_room_bytes(), room_bytes(device)]
+        ):
+            warn(line)
         with console.stage("import"), collector_paused():
             from sdloop.engine import Engine
             from sdloop.sampling import open_progress, sample

@@ -10,12 +10,15 @@ from torch import Tensor
 
 from sdloop.claim import sampling_facts
 from sdloop.cli import Console, warn
+from sdloop.device import free_bytes
 from sdloop.errors import UserError
 from sdloop.loop import first_bad_row, initial_noise
 from sdloop.manifest import made_with
+from sdloop.memory import no_room_for_loop
 from sdloop.model_source import ModelSource
 from sdloop.progress import Progress
 from sdloop.run_folder import PROGRESS_FILE
+from sdloop.shortage import is_out_of_memory
 from sdloop.text import encode_prompts, words_cut
 from sdloop.trajectory import Trajectory
 from sdloop.weight_files import stamp_weights
@@ -68,7 +71,8 @@ def sample(
         The trajectory, on the CPU.
 
     Raises:
-        UserError: The UNet gave a value that is not finite.
+        UserError: Text encoder or UNet gave a value that is not finite.
+        OutOfMemory: There is no memory for this size; it says what would fit.
     """
     models = engine.models
     guided = config.guidance_scale != 1
@@ -96,6 +100,7 @@ def sample(
                 progress.add(row, returned)
                 advance(1)
 
+        denoised = None
         try:
             denoised = engine.denoise(
                 schedule,
@@ -106,11 +111,12 @@ def sample(
                 on_row,
                 progress.outputs,
             )
-        except torch.OutOfMemoryError:
-            raise UserError(
-                f"denoise: {config.device} has no memory for {config.width} x {config.height} px "
-                f"in {config.dtype}; take a smaller size"
-            ) from None
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+        if denoised is None:  # told here, where nothing of the row that failed is held any more
+            free = free_bytes(models.device)
+            raise no_room_for_loop(config, models.source, schedule, free)
         bad = first_bad_row(denoised)
     if bad is not None:
         progress.discard()

@@ -90,8 +90,12 @@ def show(run: Sampled, console: Console) -> Shown:
     frames = len(latents)
     if config.decode.z0_hat:
         latents = torch.cat([latents, run.trajectory.z0_hat])
+
+    def name_of(index: int) -> str:
+        return f"frame {index}" if index < frames else f"z0_hat of row {index - frames}"
+
     with console.stage("decode", len(latents)) as advance:
-        decoded = decode_latents(run.vae, latents, config.decode.batch_size, advance)
+        decoded = decode_latents(run.vae, latents, config.decode.batch_size, advance, name_of)
     with console.stage("difference"):
         on_device = difference_maps(
             decoded[:frames], config.difference.reduce, config.difference.scale

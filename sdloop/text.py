@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import textwrap
 from bisect import bisect_left
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
 
+from sdloop.errors import UserError
+
 if TYPE_CHECKING:
     from transformers import CLIPTextModel, CLIPTokenizer
+
+LONGEST_QUOTE = 60  # of a prompt in an error
 
 
 def words_cut(tokenizer: CLIPTokenizer, prompt: str) -> list[str]:
@@ -51,6 +56,9 @@ def encode_prompts(
 
     Returns:
         (2 B, tokens, width), all unconditional rows first, or (B, tokens, width).
+
+    Raises:
+        UserError: The embedding of a prompt is not finite.
     """
     texts = [*(negative_prompts or ()), *prompts]
     tokens = tokenizer(
@@ -62,4 +70,13 @@ def encode_prompts(
     ).to(text_encoder.device)
     uses_mask = getattr(text_encoder.config, "use_attention_mask", False)
     mask = tokens.attention_mask if uses_mask else None
-    return text_encoder(tokens.input_ids, attention_mask=mask).last_hidden_state
+    embeddings = text_encoder(tokens.input_ids, attention_mask=mask).last_hidden_state
+    finite = torch.isfinite(embeddings).flatten(1).all(dim=1).tolist()
+    for text, is_finite in zip(texts, finite, strict=True):
+        if not is_finite:
+            shortened = textwrap.shorten(text, LONGEST_QUOTE, placeholder=" ...")
+            raise UserError(
+                f"text: the embedding of {shortened!r} has values that are not finite in "
+                f"{str(embeddings.dtype).removeprefix('torch.')}; try dtype=float32"
+            )
+    return embeddings
