@@ -71,12 +71,14 @@ def decoder_elements(config: Mapping[str, Any], height: int, width: int) -> int:
     attends = config.get("mid_block_add_attention", True)
     peak = _layer("Attn" if attends else "", channels, channels, pixels)
     for level, wide in enumerate(widths):
-        for _ in range(config.get("layers_per_block", 1) + 1):
-            peak = max(peak, _layer("", channels, wide, pixels))
+        entered = channels * pixels
+        for number in range(config.get("layers_per_block", 1) + 1):
+            held = entered if number > 0 else 0  # the first one's input is what entered
+            peak = max(peak, held + _layer("", channels, wide, pixels))
             channels = wide
         if level < len(widths) - 1:
             smaller, pixels = pixels, pixels * 4
-            peak = max(peak, channels * (smaller + 2 * pixels))
+            peak = max(peak, entered + channels * (smaller + 2 * pixels))
     return max(peak, 3 * channels * pixels)
 
 

@@ -1,71 +1,134 @@
-"""Peak memory of a run above the loaded model's, in decode batches (Linux, CPU).
+"""Peak memory of runs, predicted by --dry-run's estimate and measured (Linux, CPU).
 
-python scripts/bench/memory.py [key=value ...]
+python scripts/bench/memory.py [case ...]
+
+Each case is measured in a process of its own. Without names all are run but those of Stable
+Diffusion 1.5's shape, which need some 8 GB.
 """
 
+from __future__ import annotations
+
 import json
+import subprocess
 import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
-
-import machine
-import torch
-
-from sdloop.config import load_config
-from sdloop.decode import decode_latents
-from sdloop.model_source import find
-from sdloop.models import load
-from sdloop.runner import Runner, prepare
 
 ROOT = Path(__file__).parents[2]
 RESULT = Path(__file__).parent / "results/memory.json"
-RESET_PEAK = "5"
+PEAK = "VmHWM:"
 
 
-def memory_bytes(field: str) -> int:
-    """Read VmRSS or VmHWM, the resident memory now or at its peak."""
+@dataclass(frozen=True)
+class Case:
+    """A run: how many samples walk its loop at once, and what overrides the astronaut's config."""
+
+    samples: int
+    overrides: tuple[str, ...]
+    model: str = "bundled"
+
+
+def _sized(size_px: int, num_steps: int) -> tuple[str, ...]:
+    """Override size and steps."""
+    return (f"height={size_px}", f"width={size_px}", f"scheduler.num_steps={num_steps}")
+
+
+CASES = {
+    "128 px, 50 steps": Case(1, ()),
+    "128 px, 1000 steps": Case(1, ("scheduler.num_steps=1000", "scheduler.steps_offset=0")),
+    "128 px, 50 steps, 8 samples": Case(8, ()),
+    "512 px, 3 steps": Case(1, _sized(512, 3)),
+    "1024 px, 3 steps": Case(1, _sized(1024, 3)),
+    "sd15, 256 px, 2 steps": Case(1, _sized(256, 2), "sd15"),
+    "sd15, 512 px, 1 step": Case(1, _sized(512, 1), "sd15"),
+}
+
+
+def measure(case: Case, folder: Path) -> dict[str, int]:
+    """Run a case in a process of its own; return bytes: predicted and measured."""
+    model = "bundled"
+    if case.model != "bundled":
+        make = (
+            "import sys, torch; from pathlib import Path; from shapes import model_folder;"
+            "model_folder(sys.argv[1], Path(sys.argv[2]), torch.device('cpu'))"
+        )
+        arguments = [sys.executable, "-c", make, case.model, str(folder)]
+        subprocess.run(arguments, check=True, cwd=Path(__file__).parent)
+        model = str(folder / case.model)
+    overrides = [*case.overrides, f"model={model}", f"output={folder}/run", "export.stages=null"]
+    child = [sys.executable, __file__, "--child", str(case.samples), *overrides]
+    done = subprocess.run(child, check=True, stdout=subprocess.PIPE, text=True)
+    result: dict[str, int] = json.loads(done.stdout)
+    return result
+
+
+def run_child(samples: int, overrides: list[str]) -> None:
+    """Predict, run, and print the peak of this process."""
+    from sdloop.config import load_config
+    from sdloop.memory import estimate
+    from sdloop.runner import Runner, prepare
+
+    prepared = prepare(load_config(ROOT / "configs/astronaut.yaml", overrides))
+    (ledger,) = estimate(prepared.config, prepared.source, prepared.schedule, samples)
+    if samples == 1:
+        Runner(quiet=True, overwrite=True).run(prepared)
+    else:
+        _run_batch(samples, prepared)
     lines = Path("/proc/self/status").read_text().splitlines()
-    return int(next(line for line in lines if line.startswith(field)).split()[1]) * 1024
+    peak = next(int(line.split()[1]) * 1024 for line in lines if line.startswith(PEAK))
+    print(json.dumps({"predicted_bytes": ledger.peak_bytes, "measured_bytes": peak}))
 
 
-def reset_peak() -> int:
-    """Let the peak start again from the memory that is in use; return that."""
-    Path("/proc/self/clear_refs").write_text(RESET_PEAK)
-    return memory_bytes("VmRSS")
+def _run_batch(samples: int, prepared: object) -> None:
+    """Let several samples walk the loop at once, and show one after another."""
+    import torch
+
+    import sdloop
+    from sdloop.cli import Console
+    from sdloop.runner import Prepared
+    from sdloop.sampling import latent_shape
+    from sdloop.showing import Sampled, export_run
+
+    assert isinstance(prepared, Prepared)
+    config, schedule = prepared.config, prepared.schedule
+    models = sdloop.load(prepared.source, *sdloop.choose_device("cpu", "float32"))
+    prompts = [config.prompt] * samples
+    embeddings = sdloop.encode_prompts(models.tokenizer, models.text_encoder, prompts, prompts)
+    z = sdloop.initial_noise(range(samples), *latent_shape(config, prepared.source))
+    denoised = sdloop.denoise(models.unet, schedule, z, embeddings, config.guidance_scale)
+    timesteps = torch.from_numpy(schedule.timesteps)
+    for sample in range(samples):
+        facts = config.model_dump(mode="json")
+        trajectory = sdloop.Trajectory.of_sample(denoised, timesteps, facts, sample)
+        folder = Path(config.output) / str(sample)
+        folder.mkdir(parents=True)
+        run = Sampled(folder, config, trajectory, schedule, models.vae)
+        export_run(run, Console(quiet=True))
 
 
 def main() -> None:
-    """Measure one batch, then a run."""
-    with tempfile.TemporaryDirectory() as folder:
-        overrides = [f"output={folder}/run", "decode.batch_size=16", *sys.argv[1:]]
-        config = load_config(ROOT / "configs/astronaut.yaml", overrides)
-        runner, prepared = Runner(quiet=True, overwrite=True), prepare(config)
-        assert prepared.config.height is not None
-        assert prepared.config.width is not None
-        size = config.decode.batch_size or 16
-        latents = torch.randn(size, 4, prepared.config.height // 8, prepared.config.width // 8)
-        models = load(find(config.model), torch.device("cpu"), torch.float32)
-        decode_latents(models.vae, latents[:1])
-        before = reset_peak()
-        decode_latents(models.vae, latents, size)
-        batch = memory_bytes("VmHWM") - before
-        del models
-        runner.run(prepared)  # loads the model and all libraries
-        before = reset_peak()
-        runner.run(prepared)
-        peak = memory_bytes("VmHWM") - before
-    print(
-        f"a decode batch of {size}: {batch / 1e6:.0f} MB; a run: {peak / 1e6:.0f} MB above the "
-        f"model, {peak / batch:.2f} batches"
-    )
-    facts = {
-        "machine": machine.facts(),
-        "batch_frames": size,
-        "batch_bytes": batch,
-        "run_bytes": peak,
-    }
-    RESULT.write_text(json.dumps(facts, indent=2) + "\n")
+    """Measure the cases, print them side by side, keep them as JSON."""
+    import machine
+
+    names = sys.argv[1:] or [name for name, case in CASES.items() if case.model == "bundled"]
+    kept = json.loads(RESULT.read_text()).get("cases", {}) if RESULT.is_file() else {}
+    print(f"{'':<30}{'predicted':>10}{'measured':>10}{'ratio':>7}")
+    for name in names:
+        with tempfile.TemporaryDirectory() as folder:
+            kept[name] = facts = measure(CASES[name], Path(folder))
+        predicted, measured = facts["predicted_bytes"], facts["measured_bytes"]
+        print(
+            f"{name:<30}{predicted / 1e9:>7.2f} GB{measured / 1e9:>7.2f} GB"
+            f"{predicted / measured:>7.2f}",
+            flush=True,
+        )
+    cases = {name: kept[name] for name in CASES if name in kept}
+    RESULT.write_text(json.dumps({"machine": machine.facts(), "cases": cases}, indent=2) + "\n")
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:2] == ["--child"]:
+        run_child(int(sys.argv[2]), sys.argv[3:])
+    else:
+        main()

@@ -1,0 +1,363 @@
+"""Memory: what a run takes, what is said when there is too little, values that are not finite."""
+
+import importlib.util
+import subprocess
+import sys
+import weakref
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file, save_file
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from sdloop import run as run_module
+from sdloop.activations import decoder_elements, unet_elements
+from sdloop.cli import Console
+from sdloop.config import load_config
+from sdloop.errors import OutOfMemory, UserError
+from sdloop.export.threads import AHEAD, in_threads, usable_cores
+from sdloop.loop import denoise, first_bad_row
+from sdloop.memory import estimate, shortages
+from sdloop.model_source import find
+from sdloop.models import load_vae
+from sdloop.runner import Runner, prepare
+from sdloop.schedule import make_schedule
+from sdloop.scheduler_config import read_settings
+from sdloop.shortage import host_free_bytes, is_out_of_memory, size_that_fits
+from sdloop.showing import Sampled, show
+from sdloop.weight_count import count_weights
+
+BENCH = Path(__file__).parents[1] / "scripts/bench"
+ON_CPU = (torch.device("cpu"), torch.float32)
+# everything is imported before the limit is set, so that it holds on any machine
+LIMITED = """
+import resource, sys
+from pathlib import Path
+import transformers, sdloop.engine, sdloop.sampling, sdloop.showing
+from transformers import CLIPTextModel, CLIPTokenizer
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from sdloop.decode import decode_latents
+from sdloop.loop import denoise
+from sdloop.run import main
+from sdloop import load, find
+import torch
+models = load(find(sys.argv[2]), torch.device("cpu"), torch.float32)
+del models
+lines = Path("/proc/self/status").read_text().splitlines()
+taken = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmSize"))
+limit = taken + int(sys.argv[1])
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+sys.exit(main(sys.argv[3:]))
+"""
+
+
+class Live(TorchDispatchMode):
+    """Counts the bytes of all tensors that live at once, but for some that lived before."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.sizes = {weight.untyped_storage()._cdata: 0 for weight in network.parameters()}
+        self.now = self.peak = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        output = func(*args, **(kwargs or {}))
+        for tensor in output if isinstance(output, (tuple, list)) else [output]:
+            if isinstance(tensor, torch.Tensor):
+                self._add(tensor.untyped_storage())
+        return output
+
+    def _add(self, storage):
+        key, size = storage._cdata, storage.nbytes()
+        if key not in self.sizes:
+            self.sizes[key] = size
+            self.now += size
+            self.peak = max(self.peak, self.now)
+            weakref.finalize(storage, self._drop, key)
+
+    def _drop(self, key):
+        self.now -= self.sizes.pop(key)
+
+
+@pytest.mark.parametrize("size", [(16, 16), (20, 13), (32, 48)])
+@pytest.mark.parametrize("name", ["models", "bundled"])
+def test_walk_through_the_configs_counts_what_the_networks_hold(name, size, request):
+    networks = request.getfixturevalue(name)
+    unet, vae = networks.unet, networks.vae
+    z = torch.zeros(2, 4, *size)
+    prompt = torch.zeros(2, 16, unet.config.cross_attention_dim)
+    with torch.no_grad():
+        with Live(unet) as live_unet:
+            unet(z, torch.tensor(1), encoder_hidden_states=prompt)
+        with Live(vae) as live_vae:
+            vae.decode(z)
+    counts = (unet_elements(unet.config, *size), decoder_elements(vae.config, *size))
+    for count, live in zip(counts, (live_unet, live_vae), strict=True):
+        held = live.peak / z.itemsize / len(z)
+        assert 0.95 * held <= count <= 1.25 * held
+
+
+def test_weights_are_counted_without_loading_them(models, model_folder):
+    networks = (models.text_encoder, models.unet, models.vae)
+    expected = sum(weight.numel() for network in networks for weight in network.parameters())
+    source = find(str(model_folder))
+    in_files, file_bytes = count_weights(source, 4)
+    assert in_files == expected
+    assert 4 * expected < file_bytes < 4.1 * expected
+    bare = replace(source, folder=model_folder.parent / "bare", from_hub=True)
+    for part in ("text_encoder", "unet", "vae"):
+        (bare.folder / part).mkdir(parents=True, exist_ok=True)
+        config = (model_folder / part / "config.json").read_text()
+        (bare.folder / part / "config.json").write_text(config)
+    assert count_weights(bare, 4)[0] == expected
+
+
+def ledger_of(tiny_config, *overrides, samples=1):
+    prepared = prepare(load_config(tiny_config, overrides))
+    (ledger,) = estimate(prepared.config, prepared.source, prepared.schedule, samples)
+    return ledger
+
+
+def test_estimate_grows_with_what_a_run_holds(tiny_config):
+    plain = ledger_of(tiny_config)
+    for overrides, stage in (
+        (["scheduler.num_steps=500"], "denoise"),
+        (["scheduler.num_steps=500"], "export"),
+        (["height=512", "width=512"], "denoise"),
+        (["height=512", "width=512"], "decode"),
+        (["decode.batch_size=64"], "decode"),
+        (["capture=[eps_cond]"], "denoise"),
+        (["height=512", "width=512"], "export"),
+    ):
+        assert ledger_of(tiny_config, *overrides).stages[stage] > plain.stages[stage]
+    assert ledger_of(tiny_config, "guidance_scale=1").stages["denoise"] < plain.stages["denoise"]
+    assert ledger_of(tiny_config, samples=8).stages["denoise"] == pytest.approx(
+        8 * plain.stages["denoise"], rel=0.2
+    )
+    half = ledger_of(tiny_config, "dtype=float16").always["weights"]
+    assert half == plain.always["weights"] / 2
+
+
+def test_device_has_a_ledger_of_its_own_on_cuda(tiny_config):
+    prepared = prepare(load_config(tiny_config))
+    config = prepared.config.model_copy(update={"device": "cuda"})
+    host, device = estimate(config, prepared.source, prepared.schedule)
+    assert "weights" in device.always
+    assert "weights" not in host.always
+    assert device.where == "device cuda"
+
+
+def test_dry_run_prints_the_estimate_as_comments_of_valid_yaml(tiny_config, tmp_path, capsys):
+    second = tmp_path / "second.yaml"
+    second.write_text(tiny_config.read_text().replace("/run", "/other"))
+    assert run_module.main([str(tiny_config), str(second), "--dry-run"]) == 0
+    printed = capsys.readouterr()
+    assert [config["seed"] for config in yaml.safe_load_all(printed.out)] == [3, 3]
+    comments = [line for line in printed.out.splitlines() if line.startswith("#")]
+    assert len(comments) == 6
+    assert comments[0].startswith("# memory of the host: at most 0.")
+    for stage in ("load", "denoise", "decode", "measure", "export"):
+        assert f"{stage} 0." in comments[2]
+    assert printed.err == ""
+
+
+def limited(extra_bytes, config, *overrides, model="bundled"):
+    """Run in a process that may take so much more than its libraries have taken."""
+    arguments = [sys.executable, "-c", LIMITED, str(extra_bytes), str(model), str(config)]
+    return subprocess.run(
+        [*arguments, *overrides], capture_output=True, text=True, timeout=500
+    )  # fmt: skip
+
+
+def test_too_little_memory_is_a_warning_before_any_work(tiny_config, tmp_path, model_folder):
+    size = ["height=4096", "width=4096"]
+    done = limited(2 * 10**9, tiny_config, *size, "--dry-run", model=model_folder)
+    assert done.returncode == 0
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("warning: memory of the host: ")
+    ledger = ledger_of(tiny_config, *size)
+    assert shortages([ledger], [ledger.peak_bytes]) == []
+    assert len(shortages([ledger], [ledger.peak_bytes - 1])) == 1
+    assert shortages([ledger], [None]) == []
+
+
+def test_limit_on_addresses_counts_as_the_end_of_memory():
+    code = (
+        "import resource; resource.setrlimit(resource.RLIMIT_AS, (10**9, 10**9));"
+        "from sdloop.shortage import host_free_bytes; print(host_free_bytes())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+    assert 0 < int(done.stdout) < 10**9
+    free = host_free_bytes()
+    assert free is not None
+    assert free > 10**8
+
+
+def broken():
+    raise RuntimeError("shapes")
+
+
+def test_end_of_memory_is_told_from_other_errors():
+    with pytest.raises(RuntimeError) as of_torch:
+        torch.empty(2**50)
+    with pytest.raises(MemoryError) as of_numpy:
+        np.empty(2**50)
+    assert is_out_of_memory(of_torch.value)
+    assert is_out_of_memory(of_numpy.value)
+    assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate"))
+    assert not is_out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+    assert not is_out_of_memory(UserError("out of memory"))
+    said = r"^animate: out of memory: Unable to allocate 8\.00 PiB"
+    with pytest.raises(OutOfMemory, match=said), Console(quiet=True).stage("animate"):
+        np.empty(2**50)
+    with pytest.raises(RuntimeError, match=r"^shapes$"), Console(quiet=True).stage("animate"):
+        broken()
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "free", "said"),
+    [
+        (64, 64, 64 * 64 - 1, "56 x 56 px would fit"),
+        (1024, 512, 512 * 256, "256 x 512 px would fit"),
+        (96, 64, 40 * 64, "40 x 56 px would fit"),
+        (64, 64, 63, "no size would fit"),
+        (64, 64, None, "take a smaller size"),
+    ],
+)
+def test_size_that_fits_is_the_largest_of_its_shape(height, width, free, said):
+    assert size_that_fits(height, width, 8, lambda high, wide: high * wide, free) == said
+
+
+def test_threads_hold_a_few_items_however_many_there_are():
+    begun, most = [], 0
+    for taken, _ in enumerate(in_threads(begun.append, range(500))):
+        most = max(most, len(begun) - taken)
+    assert sorted(begun) == list(range(500))
+    assert most <= AHEAD * usable_cores()
+
+
+def only_whole_files(folder: Path) -> set[str]:
+    """Return the names in a folder; none of them is that of a temporary file."""
+    names = {entry.name for entry in folder.iterdir()} if folder.exists() else set()
+    assert not [name for name in names if ".tmp" in name]
+    return names
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("stage", "extra_bytes", "overrides"),
+    [
+        ("denoise", 130 * 10**6, ["height=2048", "width=2048"]),
+        ("decode", 250 * 10**6, ["height=1024", "width=1024"]),
+        ("animate", 250 * 10**6, ["height=256", "width=256", "export.scale=16"]),
+    ],
+)
+def test_end_of_memory_names_its_stage_and_keeps_what_was_finished(
+    tiny_config, tmp_path, model_folder, stage, extra_bytes, overrides
+):
+    done = limited(extra_bytes, tiny_config, *overrides, model=model_folder)
+    *warnings, error = done.stderr.splitlines()
+    assert done.returncode == 1, done.stderr
+    assert error.startswith(f"error: {stage}: "), error
+    assert all(line.startswith("warning: memory of the host: ") for line in warnings)
+    if stage != "animate":
+        assert error.endswith(" would fit")
+    names = only_whole_files(tmp_path / "run")
+    assert ("trajectory.safetensors" in names) == (stage != "denoise")
+    assert "strip.png" not in names
+
+
+def with_huge_weight(folder: Path, copy: Path, component: str, name: str) -> Path:
+    """Copy a model; all numbers of one weight become finite ones that overflow when used."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            target = copy / path.relative_to(folder)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(path.read_bytes())
+    (file,) = (copy / component).glob("*.safetensors")
+    weights = load_file(file)
+    assert name in weights
+    weights[name] = torch.full_like(weights[name], 3e38)
+    save_file(weights, file, {"format": "pt"})
+    return copy
+
+
+@pytest.mark.parametrize(
+    ("component", "weight", "said"),
+    [
+        ("text_encoder", "final_layer_norm.weight", "text: the embedding of '' has"),
+        ("unet", "conv_out.weight", "denoise: row 0 (timestep 801) gave"),
+        ("vae", "decoder.conv_out.weight", "decode: frame 0 has"),
+    ],
+)
+def test_overflow_of_each_network_is_named(
+    tiny_config, tmp_path, model_folder, capsys, component, weight, said
+):
+    model = with_huge_weight(model_folder, tmp_path / "huge", component, weight)
+    assert run_module.main([str(tiny_config), f"model={model}"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: {said} values that are not finite")
+    names = only_whole_files(tmp_path / "run")
+    assert ("trajectory.safetensors" in names) == (component == "vae")
+    assert not {"frames.gif", "index.html", "manifest.json"} & names
+
+
+def test_prediction_that_overflows_is_told_from_the_frames(tiny_config, model_folder):
+    done = Runner(quiet=True).run(prepare(load_config(tiny_config)))
+    z0_hat = done.trajectory.z0_hat.clone()
+    z0_hat[2] = 3e38  # beyond float32 once it is divided by the VAE's factor
+    prepared = prepare(load_config(tiny_config))
+    vae = load_vae(find(str(model_folder)), *ON_CPU)
+    trajectory = replace(done.trajectory, z0_hat=z0_hat)
+    run = Sampled(done.folder, prepared.config, trajectory, prepared.schedule, vae)
+    with pytest.raises(UserError, match=r"^decode: z0_hat of row 2 has values"):
+        show(run, Console(quiet=True))
+
+
+class BadAt:
+    """Stands for a UNet whose output is not finite in one of its calls."""
+
+    device, dtype = torch.device("cpu"), torch.float32
+
+    def __init__(self, call, value):
+        self.calls, self.call, self.value = 0, call, value
+
+    def __call__(self, z, timestep, encoder_hidden_states):
+        output = 0.1 * z
+        if self.calls == self.call:
+            output[-1, 0, 0, 0] = self.value
+        self.calls += 1
+        return SimpleNamespace(sample=output)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("kind", ["ddim", "pndm", "pndm with warm-up"])
+def test_bad_row_is_the_one_whose_output_went_bad(kind, value):
+    facts = {"_class_name": "PNDMScheduler", "skip_prk_steps": kind == "pndm"}
+    settings = read_settings(facts, "ddim" if kind == "ddim" else "pndm")
+    schedule = make_schedule(settings, 5)
+    for row in range(len(schedule)):
+        z, prompt = torch.ones(1, 4, 2, 2), torch.zeros(2, 1, 1)
+        assert first_bad_row(denoise(BadAt(row, value), schedule, z, prompt)) == row
+
+
+def bench():
+    """Import the benchmark, whose cases and processes the promise is held with."""
+    spec = importlib.util.spec_from_file_location("bench_memory", BENCH / "memory.py")
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name", ["128 px, 1000 steps", "128 px, 50 steps, 8 samples", "1024 px, 3 steps"]
+)
+def test_run_stays_within_what_was_predicted(name, tmp_path):
+    module = bench()
+    facts = module.measure(module.CASES[name], tmp_path)
+    assert facts["measured_bytes"] <= facts["predicted_bytes"] <= 1.5 * facts["measured_bytes"]
