@@ -251,7 +251,7 @@ def only_whole_files(folder: Path) -> set[str]:
 @pytest.mark.parametrize(
     ("stage", "extra_bytes", "overrides"),
     [
-        ("denoise", 130 * 10**6, ["height=2048", "width=2048"]),
+        ("denoise", 120 * 10**6, ["height=512", "width=512", "scheduler.num_steps=999"]),
         ("decode", 250 * 10**6, ["height=1024", "width=1024"]),
         ("animate", 250 * 10**6, ["height=256", "width=256", "export.scale=16"]),
     ],
