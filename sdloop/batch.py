@@ -9,7 +9,6 @@ from typing import Any
 from sdloop.activations import decoder_elements, widest_decoder_layer
 
 LARGEST_BATCH = 16  # beyond it kernels gain nothing more, and memory only costs
-CACHED_ELEMENTS = 2**22  # of the widest layer on a CPU: larger batches leave its cache
 LAYER_ELEMENTS = 2**31  # many kernels count with 32 bits
 SHARE_OF_FREE = 0.5
 MARGIN = 1.15  # over what the networks' tensors hold: workspaces, alignment
@@ -43,7 +42,6 @@ def choose_batch(
     shape: tuple[int, int, int],
     item_bytes: int,
     free_bytes: int | None,
-    on_cpu: bool,
 ) -> int:
     """Choose how many frames to decode at once.
 
@@ -52,7 +50,6 @@ def choose_batch(
         shape: (frames, height, width) of the latents.
         item_bytes: Of a number in the VAE's dtype.
         free_bytes: Of which a batch takes up to half; None if it is not known.
-        on_cpu: Whether a cache sets another bound.
 
     Returns:
         A size of which as few batches as possible hold all frames evenly.
@@ -62,6 +59,4 @@ def choose_batch(
     if free_bytes is not None:
         fitting = int(free_bytes * SHARE_OF_FREE)
         largest = min(largest, fitting // frame_bytes(config, height, width, item_bytes))
-    if on_cpu:
-        largest = min(largest, CACHED_ELEMENTS // widest_decoder_layer(config, height, width))
     return math.ceil(frames / math.ceil(frames / max(1, largest)))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import torch
@@ -33,13 +34,13 @@ def decode_latents(
 
     A batch for which the device has no memory is halved and tried again. A frame that is not
     finite in half precision is decoded once more in float32. The host waits for the device once,
-    after the last batch.
+    after the last batch. On a CPU a frame's bytes do not depend on the batch.
 
     Args:
         vae: Its device and dtype are used.
         latents: (frames, 4, h, w), in the UNet's scale, on any device.
         batch_size: Frames at once; None takes batches of equal size that fit half of the free
-            memory.
+            memory, and single frames on a CPU.
         on_frames: Called with the number of frames after each batch was issued.
         name_of: What an error calls the latent of an index.
 
@@ -81,10 +82,32 @@ def decode_latents(
 
 
 def _fitting_batch(vae: AutoencoderKL, latents: Tensor) -> int:
-    """Choose a batch size from the free memory, on the CPU from its cache too."""
+    """Choose a batch size from the free memory; a CPU gains nothing by batches."""
+    if ignores_batch(vae):
+        return 1
     frames, _, height, width = latents.shape
-    free, on_cpu = free_bytes(vae.device), vae.device.type == "cpu"
-    return choose_batch(vae.config, (frames, height, width), vae.dtype.itemsize, free, on_cpu)
+    free = free_bytes(vae.device)
+    return choose_batch(vae.config, (frames, height, width), vae.dtype.itemsize, free)
+
+
+def ignores_batch(vae: AutoencoderKL) -> bool:
+    """Tell whether a frame's bytes are the same in whatever batch it is decoded.
+
+    On a CPU torch and oneDNN choose kernels and share out sums by the size of the batch, but a
+    batch is hardly faster than its frames one by one.
+    """
+    return vae.device.type == "cpu"
+
+
+@contextmanager
+def _frames_apart(vae: AutoencoderKL) -> Iterator[None]:
+    """Let the VAE take the frames of a batch one by one where that costs next to nothing."""
+    slices = vae.use_slicing
+    vae.use_slicing = slices or ignores_batch(vae)
+    try:
+        yield
+    finally:
+        vae.use_slicing = slices
 
 
 def _no_room(vae: AutoencoderKL, height: int, width: int) -> OutOfMemory:
@@ -119,7 +142,8 @@ def _decode_batch(vae: AutoencoderKL, latents: Tensor, padded_to: int = 0) -> tu
     if frames < padded_to:
         latents = torch.cat([latents, latents[-1:].expand(padded_to - frames, -1, -1, -1)])
     z = latents.to(vae.device, torch.float32) / vae.config.scaling_factor
-    images = vae.decode(z.to(vae.dtype)).sample[:frames].float()
+    with _frames_apart(vae):
+        images = vae.decode(z.to(vae.dtype)).sample[:frames].float()
     are_finite = torch.isfinite(images).flatten(1).all(dim=1)
     levels = ((images / 2 + 0.5).clamp(0, 1) * 255).round()
     # a NaN has no uint8; it is decoded again, so any level will do until then

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Mapping
+from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from sdloop.files import replacing
 
 if TYPE_CHECKING:
     from sdloop.config import RunConfig
+    from sdloop.showing import Shown
 
 FORMAT_VERSION = 1
 PACKAGES = ("sdloop", "torch", "transformers", "diffusers", "numpy", "imageio", "pillow")
@@ -47,7 +49,7 @@ def write_manifest(
     made_with: Mapping[str, Any],
     rows: int,
     timings_ms: Mapping[str, float],
-    measures: Mapping[str, Any],
+    shown: Shown,
 ) -> None:
     """Write the manifest.
 
@@ -57,36 +59,44 @@ def write_manifest(
         made_with: As the function of this name returns it.
         rows: How many rows the schedule had.
         timings_ms: Time of each stage.
-        measures: What was measured of the run as a whole.
+        shown: Its pictures and what was measured of them.
     """
+    import torch
+
     facts = {
         "format_version": FORMAT_VERSION,
         **made_with,
         "platform": platform.platform(),
         "device": config.device,
         "dtype": config.dtype,
+        "threads": torch.get_num_threads(),
         "seeds": [config.seed],
         "rows": rows,
         "model": config.model,
-        "measures": dict(measures),
+        **_facts_of(shown),
         "timings_ms": dict(timings_ms),
     }
     _write(path, facts)
 
 
-def update_measures(path: Path, measures: Mapping[str, Any]) -> None:
-    """Put what was measured anew into a manifest that `write_manifest` wrote.
+def update_manifest(path: Path, shown: Shown) -> None:
+    """Put what was shown anew into a manifest that `write_manifest` wrote.
 
     Args:
         path: The JSON file; nothing is done if it is not there.
-        measures: What was measured of the run as a whole.
+        shown: The run's pictures and what was measured of them.
 
     Raises:
         UserError: What is there is no manifest.
     """
     if path.exists():
         facts = parse_json(read_file(path, str(path)), f"{path}:")
-        _write(path, facts | {"measures": dict(measures)})
+        _write(path, facts | _facts_of(shown))
+
+
+def _facts_of(shown: Shown) -> dict[str, Any]:
+    """Return the entries that follow from the pictures."""
+    return {"measures": shown.measures.facts(), "same_again": asdict(shown.same_again)}
 
 
 def _write(path: Path, facts: Mapping[str, Any]) -> None:

@@ -126,8 +126,10 @@ def estimate(
     halves = 2 if config.guidance_scale != 1 else 1
     active = samples * _active_bytes(config, source, item)
     free = None if on_cuda else host_free_bytes()
-    chosen = choose_batch(vae, (shapes.decoded, height, width), item, free, device == "cpu")
+    chosen = choose_batch(vae, (shapes.decoded, height, width), item, free)
     batch = min(config.decode.batch_size or chosen, largest_batch(vae, height, width))
+    if device == "cpu":  # which takes the frames of a batch one by one
+        batch = 1
     numbers, file_bytes = count_weights(source, item)
     always = {"weights": numbers * item}
     stages = _device_stages(shapes, active, batch * frame_bytes(vae, height, width, item), on_cuda)

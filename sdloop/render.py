@@ -33,13 +33,12 @@ def render(folder: Path, overrides: Sequence[str], console: Console) -> None:
         UserError: The folder holds no run, another process works in it, or an override is not one
             of these keys.
     """
-    from sdloop.manifest import update_measures
+    from sdloop.manifest import update_manifest
 
     check_holds_run(folder)
     with claim(folder, "run folder"):
         run = open_run(folder, overrides, console)
-        measures = export_run(run, console)
-        update_measures(folder / MANIFEST_FILE, measures.facts())
+        update_manifest(folder / MANIFEST_FILE, export_run(run, console))
         write_config(folder / CONFIG_FILE, run.config)
     console.close(folder)
 

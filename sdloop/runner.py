@@ -120,14 +120,14 @@ class Runner:
         write_config(folder / CONFIG_FILE, config)
         trajectory.save(folder / TRAJECTORY_FILE)
         vae = self._engine.models.vae
-        measures = export_run(Sampled(folder, config, trajectory, schedule, vae), console)
+        shown = export_run(Sampled(folder, config, trajectory, schedule, vae), console)
         write_manifest(
             folder / MANIFEST_FILE,
             config,
             made_with(config, self._engine.weights_sha256.result()),
             len(schedule),
             console.timings_ms,
-            measures.facts(),
+            shown,
         )
         progress.discard()
         console.close(folder)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sdloop.difference import DifferenceMaps
     from sdloop.export.page import PageRun
     from sdloop.measure.whole_run import RunMeasures
+    from sdloop.same_again import SameAgain
     from sdloop.schedule import Schedule
     from sdloop.trajectory import Trajectory
 
@@ -61,12 +62,14 @@ class Shown:
         z0_hat: uint8 (rows, H, W, 3), the predicted clean pictures; None where not wanted.
         maps: The frames' differences.
         measures: All that was measured.
+        same_again: How far another run of it may differ.
     """
 
     images: NDArray[np.uint8]
     z0_hat: NDArray[np.uint8] | None
     maps: DifferenceMaps
     measures: RunMeasures
+    same_again: SameAgain
 
 
 def show(run: Sampled, console: Console) -> Shown:
@@ -84,18 +87,25 @@ def show(run: Sampled, console: Console) -> Shown:
     from sdloop.decode import decode_latents
     from sdloop.difference import difference_maps, to_numpy
     from sdloop.measure.whole_run import measure_run
+    from sdloop.same_again import SameAgain
     from sdloop.wiring import read_mask
 
     config, latents = run.config, run.trajectory.latents
     frames = len(latents)
     if config.decode.z0_hat:
         latents = torch.cat([latents, run.trajectory.z0_hat])
+    batches: list[int] = []
 
     def name_of(index: int) -> str:
         return f"frame {index}" if index < frames else f"z0_hat of row {index - frames}"
 
     with console.stage("decode", len(latents)) as advance:
-        decoded = decode_latents(run.vae, latents, config.decode.batch_size, advance, name_of)
+
+        def on_frames(count: int) -> None:
+            batches.append(count)
+            advance(count)
+
+        decoded = decode_latents(run.vae, latents, config.decode.batch_size, on_frames, name_of)
     with console.stage("difference"):
         on_device = difference_maps(
             decoded[:frames], config.difference.reduce, config.difference.scale
@@ -114,10 +124,11 @@ def show(run: Sampled, console: Console) -> Shown:
             tolerance,
         )
     z0_hat = pictures[frames:] if config.decode.z0_hat else None
-    return Shown(pictures[:frames], z0_hat, maps, measures)
+    same_again = SameAgain.of_run(run.vae, batches, run.trajectory.config)
+    return Shown(pictures[:frames], z0_hat, maps, measures, same_again)
 
 
-def export_run(run: Sampled, console: Console) -> RunMeasures:
+def export_run(run: Sampled, console: Console) -> Shown:
     """Decode a trajectory and write everything that is shown of it.
 
     Args:
@@ -125,7 +136,7 @@ def export_run(run: Sampled, console: Console) -> RunMeasures:
         console: Shows progress and times the stages.
 
     Returns:
-        What was measured of it.
+        What was shown.
     """
     from sdloop.difference import viridis
     from sdloop.export.animation import write_animations
@@ -151,7 +162,7 @@ def export_run(run: Sampled, console: Console) -> RunMeasures:
             write_frames(folder / FRAME_FOLDERS[1], maps.indices, viridis())
     with console.stage("page"):
         write_page(folder / PAGE_FILE, [page_run(run, shown)])
-    return shown.measures
+    return shown
 
 
 def page_run(run: Sampled, shown: Shown) -> PageRun:

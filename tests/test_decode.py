@@ -3,7 +3,6 @@
 import pytest
 import torch
 
-from sdloop import batch as batch_module
 from sdloop import decode as decode_module
 from sdloop.batch import choose_batch, frame_bytes, largest_batch
 from sdloop.decode import DecodeError, decode_latents
@@ -117,19 +116,18 @@ def test_no_layer_of_a_batch_reaches_two_to_the_31(models):
     assert allowed * max(widest) < 2**31 <= (allowed + 1) * max(widest)
 
 
-def test_chosen_batch_follows_the_free_memory(models, latents, monkeypatch):
-    sizes = fail_above(models.vae, monkeypatch, limit=99)
-    frame = frame_bytes(models.vae.config, 8, 8, 4)
-    monkeypatch.setattr(decode_module, "free_bytes", lambda device: 2 * 3 * frame)
-    decode_latents(models.vae, latents)
-    assert sizes == [3, 3, 1]
+def test_chosen_batch_follows_the_free_memory(models):
+    config = models.vae.config
+    for fitting in (3, 5, 7):
+        free = 2 * fitting * frame_bytes(config, 8, 8, 4)
+        assert choose_batch(config, (15, 8, 8), 4, free) == fitting
+    assert choose_batch(config, (15, 8, 8), 4, 0) == 1
 
 
-def test_chosen_batch_stays_in_the_cache_of_a_cpu(models, latents, monkeypatch):
+def test_cpu_decodes_frame_by_frame(models, latents, monkeypatch):
     sizes = fail_above(models.vae, monkeypatch, limit=99)
-    monkeypatch.setattr(batch_module, "CACHED_ELEMENTS", 2 * 16 * 64 * 64 + 1)
     decode_latents(models.vae, latents)
-    assert sizes == [2, 2, 2, 1]
+    assert sizes == [1] * len(latents)
 
 
 def test_progress_counts_every_frame(models, latents):
@@ -142,7 +140,7 @@ def test_progress_counts_every_frame(models, latents):
     ("frames", "sizes"), [(52, [13] * 4), (51, [13, 13, 13, 12]), (16, [16]), (17, [9, 8])]
 )
 def test_batches_are_of_equal_size(models, frames, sizes, monkeypatch):
+    chosen = choose_batch(models.vae.config, (frames, 2, 2), 4, None)
     seen = fail_above(models.vae, monkeypatch, limit=99)
-    decode_latents(models.vae, torch.zeros(frames, 4, 2, 2))
+    decode_latents(models.vae, torch.zeros(frames, 4, 2, 2), chosen)
     assert seen == sizes
-    assert choose_batch(models.vae.config, (frames, 2, 2), 4, None, on_cpu=False) == sizes[0]
