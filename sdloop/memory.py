@@ -17,7 +17,7 @@ from sdloop.device import likely_device
 from sdloop.errors import OutOfMemory
 from sdloop.export.threads import usable_cores
 from sdloop.shortage import host_free_bytes, size_that_fits
-from sdloop.weight_count import count_weights, read_config
+from sdloop.weight_count import count_weights
 
 if TYPE_CHECKING:
     from sdloop.config import RunConfig
@@ -118,7 +118,7 @@ def estimate(
     """
     device, dtype = likely_device(config.device, config.dtype)
     on_cuda, item = device.startswith("cuda"), ITEM_BYTES[dtype]
-    vae = read_config(source, "vae")
+    vae = source.vae.model_dump()
     shapes = _shapes_of(config, source, schedule, samples)
     assert config.height is not None
     assert config.width is not None
@@ -226,7 +226,7 @@ def _active_bytes(config: RunConfig, source: ModelSource, item_bytes: int) -> in
     assert config.width is not None
     size = (config.height // source.vae_factor, config.width // source.vae_factor)
     halves = 2 if config.guidance_scale != 1 else 1
-    return int(MARGIN * item_bytes * halves * unet_elements(read_config(source, "unet"), *size))
+    return int(MARGIN * item_bytes * halves * unet_elements(source.unet.model_dump(), *size))
 
 
 def _device_stages(shapes: _Shapes, active: int, batch_bytes: int, on_cuda: bool) -> dict[str, int]:

@@ -49,9 +49,15 @@ class UNetConfig(Part):
     center_input_sample: bool = False
     flip_sin_to_cos: bool = True
     freq_shift: Literal[0, 1] = 0
-    down_block_types: PerBlock[Literal["CrossAttnDownBlock2D", "DownBlock2D"]] | None = None
+    down_block_types: PerBlock[Literal["CrossAttnDownBlock2D", "DownBlock2D"]] = (
+        *("CrossAttnDownBlock2D",) * 3,
+        "DownBlock2D",
+    )
     mid_block_type: Literal["UNetMidBlock2DCrossAttn"] = "UNetMidBlock2DCrossAttn"
-    up_block_types: PerBlock[Literal["CrossAttnUpBlock2D", "UpBlock2D"]] | None = None
+    up_block_types: PerBlock[Literal["CrossAttnUpBlock2D", "UpBlock2D"]] = (
+        "UpBlock2D",
+        *("CrossAttnUpBlock2D",) * 3,
+    )
     only_cross_attention: bool | PerBlock[bool] = False
     block_out_channels: PerBlock[Width] = (320, 640, 1280, 1280)
     layers_per_block: Layers | PerBlock[Layers] = 2

@@ -133,7 +133,7 @@ def _begin(
         files = weight_names(source, component, dtype.itemsize == 2)
     else:
         files = {source.checkpoint: check_checkpoint(source.checkpoint)[component]}
-    network = _make(source, component)
+    network = make_network(source, component)
     outlines = {
         name: torch.empty(shape, device="meta")
         for shapes in files.values()
@@ -157,8 +157,19 @@ def _begin(
     return finish
 
 
-def _make(source: ModelSource, component: str) -> Any:  # noqa: ANN401 - one of three classes
-    """Make a network without memory for its weights."""
+def make_network(source: ModelSource, component: str) -> Any:  # noqa: ANN401 - one of three classes
+    """Make a network without memory for its weights.
+
+    Args:
+        source: What `find` returned.
+        component: "text_encoder", "unet" or "vae".
+
+    Returns:
+        The network, on the meta device.
+
+    Raises:
+        UserError: Values of its config do not go together.
+    """
     import torch
 
     try:

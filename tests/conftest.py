@@ -153,6 +153,7 @@ def visit(browser):
     def open_file(path, **options):
         context = browser.new_context(**{"viewport": {"width": 1440, "height": 900}, **options})
         contexts.append(context)
+        context.set_default_timeout(90_000)  # machines may be busy; the clock below has 100 s
         page = context.new_page()
         page.on("console", lambda message: complaints.append(message.text))
         page.on("pageerror", lambda error: complaints.append(str(error)))

@@ -74,7 +74,7 @@ def test_a_shared_model_gives_what_a_fresh_one_gives(tmp_path, model_folder):
 def test_hashes_are_those_of_the_weights(model_folder):
     source = find(str(model_folder))
     engine = Engine.start(source, CPU, torch.float32, compiled=False)
-    assert engine.weights_sha256.result(timeout=10) == hash_weights(source, half=False)
+    assert engine.weights_sha256.result() == hash_weights(source, half=False)
 
 
 def test_compiled_networks_give_the_same_pictures(tmp_path, tiny_config, monkeypatch):

@@ -35,7 +35,7 @@ def shell(*arguments, **options):
     """Run a command of the package in a process of its own."""
     return subprocess.run(
         [sys.executable, "-m", *map(str, arguments)],
-        capture_output=True, text=True, timeout=120, **options,
+        capture_output=True, text=True, timeout=600, **options,
     )  # fmt: skip
 
 
