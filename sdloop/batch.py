@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from sdloop.activations import decoder_elements, widest_decoder_layer
+from sdloop.shortage import SHARE_OF_FREE
 
 LARGEST_BATCH = 16  # beyond it kernels gain nothing more, and memory only costs
 LAYER_ELEMENTS = 2**31  # many kernels count with 32 bits
-SHARE_OF_FREE = 0.5
 MARGIN = 1.15  # over what the networks' tensors hold: workspaces, alignment
 COLOR_BYTES = 24  # a pixel's, as float32 on its way to uint8, twice
 

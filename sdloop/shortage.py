@@ -20,17 +20,23 @@ SIGNS = (  # in which torch, CUDA, oneDNN, the C++ library and the loader say it
     "failed to map segment",
     "can't start new thread",
 )
+AMBIGUOUS = "could not create a primitive"  # oneDNN says it of much; where little is free, of this
+LITTLE_BYTES = 2**28
 LONGEST_REASON = 160
+SHARE_OF_FREE = 0.5  # the rest is left to what comes after
 
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Tell the ways of saying that memory ran out, on any device, from every other error."""
     if isinstance(error, MemoryError):
         return True
+    if not isinstance(error, RuntimeError | OSError | ImportError):
+        return False
     said = str(error).lower()
-    return isinstance(error, RuntimeError | OSError | ImportError) and any(
-        sign in said for sign in SIGNS
-    )
+    if AMBIGUOUS in said:
+        free = host_free_bytes()
+        return free is not None and free < LITTLE_BYTES
+    return any(sign in said for sign in SIGNS)
 
 
 @contextmanager
@@ -92,7 +98,7 @@ def size_that_fits(
         width: Likewise.
         step: Sides are multiples of it.
         needed_bytes: What a picture of a height and a width takes.
-        free: The bytes that there are; None if that is not known.
+        free: The bytes that there are, half of which it may take; None if that is not known.
 
     Returns:
         "640 x 640 px would fit", or that none would.
@@ -102,7 +108,7 @@ def size_that_fits(
     for rows in range(min(height, width) // step - 1, 0, -1):
         scale = rows * step / min(height, width)
         high, wide = (max(1, math.floor(side * scale / step)) * step for side in (height, width))
-        if needed_bytes(high, wide) <= free:
+        if needed_bytes(high, wide) <= free * SHARE_OF_FREE:
             return f"{wide} x {high} px would fit"
     return "no size would fit"
 

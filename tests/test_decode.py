@@ -55,7 +55,7 @@ def test_batch_is_halved_when_memory_runs_out(models, latents, monkeypatch):
 
 @pytest.mark.parametrize(
     ("free_frames", "said"),
-    [(0.3, "32 x 32 px would fit"), (1e-3, "no size would fit"), (None, "take a smaller size")],
+    [(0.6, "32 x 32 px would fit"), (1e-3, "no size would fit"), (None, "take a smaller size")],
 )
 def test_no_memory_for_one_frame_says_what_would_fit(
     models, latents, monkeypatch, free_frames, said

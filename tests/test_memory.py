@@ -187,11 +187,14 @@ def test_too_little_memory_is_a_warning_before_any_work(tiny_config, tmp_path, m
 
 def test_limit_on_addresses_counts_as_the_end_of_memory():
     code = (
-        "import resource; resource.setrlimit(resource.RLIMIT_AS, (10**9, 10**9));"
-        "from sdloop.shortage import host_free_bytes; print(host_free_bytes())"
+        "import resource; resource.setrlimit(resource.RLIMIT_AS, (2**28, 2**28));"
+        "from sdloop.shortage import host_free_bytes, is_out_of_memory;"
+        "print(host_free_bytes(), is_out_of_memory(RuntimeError('could not create a primitive')))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
-    assert 0 < int(done.stdout) < 10**9
+    free, is_the_end = done.stdout.split()
+    assert 0 < int(free) < 2**28
+    assert is_the_end == b"True"
     free = host_free_bytes()
     assert free is not None
     assert free > 10**8
@@ -210,6 +213,7 @@ def test_end_of_memory_is_told_from_other_errors():
     assert is_out_of_memory(of_numpy.value)
     assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate"))
     assert not is_out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+    assert not is_out_of_memory(RuntimeError("could not create a primitive"))  # not for that
     assert not is_out_of_memory(UserError("out of memory"))
     said = r"^animate: out of memory: Unable to allocate 8\.00 PiB"
     with pytest.raises(OutOfMemory, match=said), Console(quiet=True).stage("animate"):
@@ -221,10 +225,10 @@ def test_end_of_memory_is_told_from_other_errors():
 @pytest.mark.parametrize(
     ("height", "width", "free", "said"),
     [
-        (64, 64, 64 * 64 - 1, "56 x 56 px would fit"),
-        (1024, 512, 512 * 256, "256 x 512 px would fit"),
-        (96, 64, 40 * 64, "40 x 56 px would fit"),
-        (64, 64, 63, "no size would fit"),
+        (64, 64, 2 * 64 * 64 - 1, "56 x 56 px would fit"),
+        (1024, 512, 2 * 512 * 256, "256 x 512 px would fit"),
+        (96, 64, 2 * 40 * 64, "40 x 56 px would fit"),
+        (64, 64, 127, "no size would fit"),
         (64, 64, None, "take a smaller size"),
     ],
 )
