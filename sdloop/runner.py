@@ -115,6 +115,7 @@ class Runner:
             if progress.outputs:
                 console.note(f"{folder}: carries on at row {len(progress.outputs)}")
             trajectory = sample(config, self._engine, schedule, progress, console)
+        weights_sha256 = self._engine.weights_sha256.result()  # damaged ones are noticed here
         if not is_under_way(folder, config):
             clear(folder)
         write_config(folder / CONFIG_FILE, config)
@@ -124,7 +125,7 @@ class Runner:
         write_manifest(
             folder / MANIFEST_FILE,
             config,
-            made_with(config, self._engine.weights_sha256.result()),
+            made_with(config, weights_sha256),
             len(schedule),
             console.timings_ms,
             shown,

@@ -11,7 +11,7 @@ from torch import Tensor
 from sdloop.claim import sampling_facts
 from sdloop.cli import Console, warn
 from sdloop.device import free_bytes
-from sdloop.errors import UserError
+from sdloop.errors import UserError, shown
 from sdloop.loop import first_bad_row, initial_noise
 from sdloop.manifest import made_with
 from sdloop.memory import no_room_for_loop
@@ -86,7 +86,7 @@ def sample(
         cut = words_cut(models.tokenizer, text)
         if cut:
             limit = models.tokenizer.model_max_length
-            warn(f"{key}: longer than the model's {limit} tokens; left out: {' '.join(cut)!r}")
+            warn(f"{key}: longer than the model's {limit} tokens; left out: {shown(' '.join(cut))}")
     with console.stage("text"):
         embeddings = encode_prompts(
             models.tokenizer, models.text_encoder, [config.prompt], negative

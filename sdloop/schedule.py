@@ -137,6 +137,11 @@ def _spaced_timesteps(settings: SchedulerSettings, num_steps: int) -> list[int]:
         spaced = np.arange(trained, 0, -trained / num_steps).round()[::-1] - 1
     else:
         spaced = np.arange(num_steps) * float(trained // num_steps) + settings.steps_offset
+    if spaced[0] < 0:  # the last stride, rounded, may leave room for one timestep too many
+        raise UserError(
+            f"scheduler.num_steps = {num_steps}: with timestep_spacing trailing diffusers goes on "
+            f"to timestep {spaced[0]:.0f}; take another number of steps"
+        )
     return [int(t) for t in spaced]
 
 

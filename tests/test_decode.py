@@ -120,7 +120,7 @@ def test_chosen_batch_follows_the_free_memory(models):
     config = models.vae.config
     for fitting in (3, 5, 7):
         free = 2 * fitting * frame_bytes(config, 8, 8, 4)
-        assert choose_batch(config, (15, 8, 8), 4, free) == fitting
+        assert choose_batch(config, (105, 8, 8), 4, free) == fitting
     assert choose_batch(config, (15, 8, 8), 4, 0) == 1
 
 

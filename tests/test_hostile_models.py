@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from sdloop.config import RunConfig, load_config
 from sdloop.errors import UserError
-from sdloop.manifest import update_measures
+from sdloop.manifest import update_manifest
 from sdloop.model_source import BUNDLED, find
 from sdloop.models import load
 from sdloop.run import main
@@ -400,7 +400,7 @@ def test_masks_that_are_none_are_refused(tmp_path, content):
 def test_damaged_manifest_is_one_line(tmp_path, content):
     path = tmp_path / "manifest.json"
     path.write_bytes(content)
-    assert str(path) in refusal(lambda: update_measures(path, {}))
+    assert str(path) in refusal(lambda: update_manifest(path, None))
     assert path.read_bytes() == content
 
 

@@ -129,7 +129,6 @@ def test_estimate_grows_with_what_a_run_holds(tiny_config):
         (["scheduler.num_steps=500"], "export"),
         (["height=512", "width=512"], "denoise"),
         (["height=512", "width=512"], "decode"),
-        (["decode.batch_size=64"], "decode"),
         (["capture=[eps_cond]"], "denoise"),
         (["height=512", "width=512"], "export"),
     ):

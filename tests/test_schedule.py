@@ -79,6 +79,16 @@ def test_rows_are_counted_from_the_table(sampler, steps, rows):
     assert len(make_schedule(read_settings(config_of(oracle)), steps)) == rows
 
 
+@pytest.mark.parametrize("sampler", ["ddim", "plms"])
+def test_trailing_steps_that_go_on_below_zero_are_refused(sampler):
+    oracle = make_oracle(sampler, "epsilon", "trailing", 0, False)
+    oracle.set_timesteps(61)
+    assert oracle.timesteps[-1] == -1  # of which diffusers takes the noisiest alpha
+    with pytest.raises(UserError, match=r"num_steps = 61: .* goes on to timestep -1"):
+        make_schedule(read_settings(config_of(oracle)), 61)
+    assert len(make_schedule(read_settings(config_of(oracle)), 60)) >= 60
+
+
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_weights_are_at_most_four_and_sum_to_one_where_they_are_complete(sampler):
     oracle = make_oracle(sampler, "epsilon", "leading", 1, False)
