@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from sdloop.measure.placement import Placement, measure_placement
     from sdloop.measure.steps import StepMeasures, measure_steps
     from sdloop.measure.whole_run import RunMeasures, measure_run
-    from sdloop.model_source import ModelSource, find
-    from sdloop.models import Models, load
+    from sdloop.model.networks import Models, load
+    from sdloop.model.source import ModelSource, find
     from sdloop.run_folder import RunFolder
     from sdloop.schedule import Schedule, make_schedule
     from sdloop.scheduler_config import SchedulerSettings, read_settings
@@ -63,8 +63,8 @@ _HOMES = {
     "measure.placement": ("Placement", "measure_placement"),
     "measure.steps": ("StepMeasures", "measure_steps"),
     "measure.whole_run": ("RunMeasures", "measure_run"),
-    "model_source": ("ModelSource", "find"),
-    "models": ("Models", "load"),
+    "model.source": ("ModelSource", "find"),
+    "model.networks": ("Models", "load"),
     "run_folder": ("RunFolder",),
     "schedule": ("Schedule", "make_schedule"),
     "scheduler_config": ("SchedulerSettings", "read_settings"),

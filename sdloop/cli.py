@@ -14,7 +14,7 @@ from types import FrameType
 from typing import NoReturn
 
 from sdloop.errors import UserError
-from sdloop.shortage import naming_stage
+from sdloop.memory.shortage import naming_stage
 
 USER_ERROR, SYSTEM_ERROR = 2, 1
 SIGNALS = (signal.SIGINT, signal.SIGTERM)

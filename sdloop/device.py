@@ -8,7 +8,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING
 
 from sdloop.errors import UserError
-from sdloop.shortage import host_free_bytes, host_room_bytes
+from sdloop.memory.shortage import host_free_bytes, host_room_bytes
 
 if TYPE_CHECKING:
     import torch

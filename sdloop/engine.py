@@ -12,10 +12,10 @@ from torch import Tensor
 
 from sdloop.graph import GraphDenoiser
 from sdloop.loop import Denoised, OnRow, denoise
-from sdloop.model_source import ModelSource
-from sdloop.models import Models, compile_networks, load
+from sdloop.model.networks import Models, compile_networks, load
+from sdloop.model.source import ModelSource
+from sdloop.model.weight_files import hash_weights
 from sdloop.precompute import constants_of_run
-from sdloop.weight_files import hash_weights
 
 if TYPE_CHECKING:
     from sdloop.schedule import Schedule

@@ -70,8 +70,8 @@ def program() -> NoReturn:
 def _describe(prepared: Prepared) -> str:
     """Write a run's config as YAML, and under it, as comments, what it takes of the memory."""
     from sdloop.config import dump_config
-    from sdloop.memory import estimate, shortages
-    from sdloop.shortage import host_room_bytes
+    from sdloop.memory.estimate import estimate, shortages
+    from sdloop.memory.shortage import host_room_bytes
 
     ledgers = estimate(prepared.config, prepared.source, prepared.schedule)
     for line in shortages(ledgers, [host_room_bytes()]):

@@ -16,8 +16,10 @@ from sdloop.claim import (
 )
 from sdloop.cli import Console, collector_paused, warn
 from sdloop.config import RunConfig, write_config
-from sdloop.memory import estimate, shortages
-from sdloop.model_source import ModelSource, find
+from sdloop.memory.estimate import estimate, shortages
+from sdloop.memory.shortage import host_room_bytes
+from sdloop.model.source import ModelSource, find
+from sdloop.model.weight_files import hash_weights
 from sdloop.run_folder import (
     CONFIG_FILE,
     MANIFEST_FILE,
@@ -25,9 +27,7 @@ from sdloop.run_folder import (
     TRAJECTORY_FILE,
     RunFolder,
 )
-from sdloop.shortage import host_room_bytes
 from sdloop.showing import Sampled, export_run
-from sdloop.weight_files import hash_weights
 
 if TYPE_CHECKING:
     from sdloop.engine import Engine

@@ -14,14 +14,14 @@ from sdloop.device import free_bytes
 from sdloop.errors import UserError, shown
 from sdloop.loop import first_bad_row, initial_noise
 from sdloop.manifest import made_with
-from sdloop.memory import no_room_for_loop
-from sdloop.model_source import ModelSource
+from sdloop.memory.estimate import no_room_for_loop
+from sdloop.memory.shortage import is_out_of_memory
+from sdloop.model.source import ModelSource
+from sdloop.model.weight_files import stamp_weights
 from sdloop.progress import Progress
 from sdloop.run_folder import PROGRESS_FILE
-from sdloop.shortage import is_out_of_memory
 from sdloop.text import encode_prompts, words_cut
 from sdloop.trajectory import Trajectory
-from sdloop.weight_files import stamp_weights
 
 if TYPE_CHECKING:
     from sdloop.config import RunConfig

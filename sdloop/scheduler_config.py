@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sdloop.errors import UserError, shown
-from sdloop.model_config import explain
+from sdloop.model.config_files import explain
 
 Floats = NDArray[np.float64]
 

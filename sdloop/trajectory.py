@@ -16,7 +16,7 @@ from torch import Tensor
 from sdloop.documents import parse_json
 from sdloop.errors import UserError, reason_of, shown
 from sdloop.files import replacing
-from sdloop.tensor_file import TensorHeader, read_header
+from sdloop.model.tensor_file import TensorHeader, read_header
 
 if TYPE_CHECKING:
     from sdloop.loop import Denoised

@@ -19,7 +19,7 @@ from sdloop.scheduler_config import read_settings
 
 if TYPE_CHECKING:
     from sdloop.config import RunConfig
-    from sdloop.model_source import ModelSource
+    from sdloop.model.source import ModelSource
 
 DEFAULT_STAGES = 5
 MASK_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF")  # others' readers run programs, or are rare

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from sdloop import decode as decode_module
-from sdloop.batch import choose_batch, frame_bytes, largest_batch
 from sdloop.decode import DecodeError, decode_latents
 from sdloop.errors import OutOfMemory
+from sdloop.memory.batch import choose_batch, frame_bytes, largest_batch
 
 
 @pytest.fixture
@@ -86,8 +86,8 @@ def test_not_finite_in_float32_is_named_with_its_frames(models, latents):
 
 
 def test_half_precision_overflow_is_decoded_again_in_float32(model_folder, latents):
-    from sdloop.model_source import find
-    from sdloop.models import load_vae
+    from sdloop.model.networks import load_vae
+    from sdloop.model.source import find
 
     vae = load_vae(find(str(model_folder)), torch.device("cpu"), torch.float16)
     full = load_vae(find(str(model_folder)), torch.device("cpu"), torch.float32)

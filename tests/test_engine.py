@@ -7,9 +7,9 @@ from PIL import Image
 from sdloop import engine as engine_module
 from sdloop import run as run_module
 from sdloop.engine import Engine
-from sdloop.model_source import find
+from sdloop.model.source import find
+from sdloop.model.weight_files import hash_weights
 from sdloop.trajectory import Trajectory
-from sdloop.weight_files import hash_weights
 
 CPU = torch.device("cpu")
 

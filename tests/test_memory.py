@@ -16,21 +16,21 @@ from safetensors.torch import load_file, save_file
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from sdloop import run as run_module
-from sdloop.activations import decoder_elements, unet_elements
 from sdloop.cli import Console
 from sdloop.config import load_config
 from sdloop.errors import OutOfMemory, UserError
 from sdloop.export.threads import AHEAD, in_threads, usable_cores
 from sdloop.loop import denoise, first_bad_row
-from sdloop.memory import estimate, shortages
-from sdloop.model_source import find
-from sdloop.models import load_vae
+from sdloop.memory.activations import decoder_elements, unet_elements
+from sdloop.memory.estimate import estimate, shortages
+from sdloop.memory.shortage import host_free_bytes, is_out_of_memory, size_that_fits
+from sdloop.model.networks import load_vae
+from sdloop.model.source import find
+from sdloop.model.weight_count import count_weights
 from sdloop.runner import Runner, prepare
 from sdloop.schedule import make_schedule
 from sdloop.scheduler_config import read_settings
-from sdloop.shortage import host_free_bytes, is_out_of_memory, size_that_fits
 from sdloop.showing import Sampled, show
-from sdloop.weight_count import count_weights
 
 BENCH = Path(__file__).parents[1] / "scripts/bench"
 ON_CPU = (torch.device("cpu"), torch.float32)
@@ -187,7 +187,7 @@ def test_too_little_memory_is_a_warning_before_any_work(tiny_config, tmp_path, m
 def test_limit_on_addresses_counts_as_the_end_of_memory():
     code = (
         "import resource; resource.setrlimit(resource.RLIMIT_AS, (2**28, 2**28));"
-        "from sdloop.shortage import host_free_bytes, is_out_of_memory;"
+        "from sdloop.memory.shortage import host_free_bytes, is_out_of_memory;"
         "print(host_free_bytes(), is_out_of_memory(RuntimeError('could not create a primitive')))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)

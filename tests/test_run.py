@@ -96,7 +96,7 @@ def test_render_again_is_identical_and_needs_no_unet(tiny_config, tmp_path, monk
     for name in EXPORTS:
         (folder / name).unlink()
     monkeypatch.setattr("sdloop.loop.predict", None)
-    monkeypatch.setattr("sdloop.models.load", None)
+    monkeypatch.setattr("sdloop.model.networks.load", None)
     assert render_module.main([str(folder)]) == 0
     assert contents(folder) == before
 

@@ -66,7 +66,7 @@ def measure(case: Case, folder: Path) -> dict[str, int]:
 def run_child(samples: int, overrides: list[str]) -> None:
     """Predict, run, and print the peak of this process."""
     from sdloop.config import load_config
-    from sdloop.memory import estimate
+    from sdloop.memory.estimate import estimate
     from sdloop.runner import Runner, prepare
 
     prepared = prepare(load_config(ROOT / "configs/astronaut.yaml", overrides))

@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from sdloop.activations import decoder_elements, widest_decoder_layer
-from sdloop.shortage import SHARE_OF_FREE
+from sdloop.memory.activations import decoder_elements, widest_decoder_layer
+from sdloop.memory.shortage import SHARE_OF_FREE
 
 LARGEST_BATCH = 16  # beyond it kernels gain nothing more, and memory only costs
 LAYER_ELEMENTS = 2**31  # many kernels count with 32 bits

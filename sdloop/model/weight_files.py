@@ -15,11 +15,11 @@ from pydantic import BaseModel, Field, ValidationError
 
 from sdloop.documents import opened
 from sdloop.errors import UserError, reason_of
-from sdloop.model_config import explain, read_json
-from sdloop.tensor_file import check_weights, read_header
+from sdloop.model.config_files import explain, read_json
+from sdloop.model.tensor_file import check_weights, read_header
 
 if TYPE_CHECKING:
-    from sdloop.model_source import ModelSource
+    from sdloop.model.source import ModelSource
 
 STEMS = {
     "text_encoder": "model",

@@ -5,9 +5,9 @@ from __future__ import annotations
 from math import prod
 
 from sdloop.errors import UserError
-from sdloop.model_source import ModelSource
-from sdloop.single_file import check_checkpoint
-from sdloop.weight_files import STEMS, weight_names
+from sdloop.model.single_file import check_checkpoint
+from sdloop.model.source import ModelSource
+from sdloop.model.weight_files import STEMS, weight_names
 
 
 def count_weights(source: ModelSource, item_bytes: int) -> tuple[int, int]:
@@ -39,7 +39,7 @@ def _count_component(source: ModelSource, component: str, item_bytes: int) -> tu
     except UserError:
         if not source.from_hub:
             raise
-        from sdloop.models import make_network
+        from sdloop.model.networks import make_network
 
         network = make_network(source, component)
         numbers = sum(weight.numel() for weight in network.parameters())

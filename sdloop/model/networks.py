@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sdloop.errors import UserError, reason_of
-from sdloop.model_source import ModelSource
-from sdloop.single_file import check_checkpoint, rename_weights
-from sdloop.tensor_file import read_weights
-from sdloop.weight_files import fetch_weights, weight_names
+from sdloop.model.single_file import check_checkpoint, rename_weights
+from sdloop.model.source import ModelSource
+from sdloop.model.tensor_file import read_weights
+from sdloop.model.weight_files import fetch_weights, weight_names
 
 if TYPE_CHECKING:
     import torch

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sdloop.errors import UserError
-from sdloop.tensor_file import check_weights, read_header
+from sdloop.model.tensor_file import check_weights, read_header
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from sdloop.model_source import ModelSource
+    from sdloop.model.source import ModelSource
 
 MOST_WEIGHTS = 3000  # of one network; Stable Diffusion's UNet has 686
 PREFIXES = {

@@ -11,17 +11,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sdloop.activations import unet_elements
-from sdloop.batch import MARGIN, choose_batch, frame_bytes, largest_batch
 from sdloop.device import likely_device
 from sdloop.errors import OutOfMemory
 from sdloop.export.threads import usable_cores
-from sdloop.shortage import host_free_bytes, size_that_fits
-from sdloop.weight_count import count_weights
+from sdloop.memory.activations import unet_elements
+from sdloop.memory.batch import MARGIN, choose_batch, frame_bytes, largest_batch
+from sdloop.memory.shortage import host_free_bytes, size_that_fits
+from sdloop.model.weight_count import count_weights
 
 if TYPE_CHECKING:
     from sdloop.config import RunConfig
-    from sdloop.model_source import ModelSource
+    from sdloop.model.source import ModelSource
     from sdloop.schedule import Schedule
 
 LIBRARIES_BYTES = 400_000_000  # Python, torch, transformers, diffusers, NumPy, Pillow

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sdloop.errors import UserError, reason_of
-from sdloop.model_config import (
+from sdloop.model.config_files import (
     TextConfig,
     TokenizerConfig,
     UNetConfig,
@@ -18,9 +18,9 @@ from sdloop.model_config import (
     read_json,
     read_part,
 )
-from sdloop.weight_files import STEMS, hub_snapshot, weight_names
+from sdloop.model.weight_files import STEMS, hub_snapshot, weight_names
 
-BUNDLED = Path(__file__).parent / "bundled"
+BUNDLED = Path(__file__).parents[1] / "bundled"
 SINGLE_FILE_LAYOUT = "stable-diffusion-v1-5/stable-diffusion-v1-5"
 SMALL_FILES = ("model_index.json", "tokenizer/*", "scheduler/*.json", "*/config.json")
 LARGEST_TOKENIZER_BYTES = 16_000_000
@@ -101,7 +101,7 @@ def find(name: str, config_from: str | None = None) -> ModelSource:
 
 def _find_checkpoint(name: str, path: Path, config_from: str | None) -> ModelSource:
     """Find a single-file checkpoint, its configs in another model's folder."""
-    from sdloop.single_file import check_checkpoint
+    from sdloop.model.single_file import check_checkpoint
 
     check_checkpoint(path)
     layout = config_from or SINGLE_FILE_LAYOUT

@@ -1,0 +1,1 @@
+"""A model's name -> files that were found and checked -> networks."""
