@@ -85,7 +85,7 @@ def test_saved_config_gives_the_same_run_again(tiny_config, tmp_path):
     assert saved["height"] == 64
     assert saved["scheduler"]["skip_prk_steps"] is True
     assert saved["device"] == "cpu"
-    assert run_module.main([str(folder / "config.yaml")]) == 0
+    assert run_module.main([str(folder / "config.yaml"), "--overwrite"]) == 0
     assert contents(folder, EVERYTHING - {"manifest.json"}) == before
 
 

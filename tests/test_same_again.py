@@ -122,7 +122,8 @@ def test_saved_config_gives_the_run_in_another_folder(tiny_config, tmp_path):
     after = files_of(moved)
     differing = {name for name in before if before[name] != after[name]}
     assert differing == {"config.yaml", "trajectory.safetensors", "index.html"}  # name `output`
-    assert run_module.main([str(moved / "config.yaml"), f"output={tmp_path / 'run'}"]) == 0
+    back = [str(moved / "config.yaml"), f"output={tmp_path / 'run'}"]
+    assert run_module.main([*back, "--overwrite"]) == 0  # or it would find the run finished
     assert files_of(tmp_path / "run") == before
 
 

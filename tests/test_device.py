@@ -1,0 +1,99 @@
+"""Which device and dtype a run uses, on machines unlike this one too."""
+
+import ctypes
+import platform
+
+import pytest
+import torch
+
+from sdloop import device as device_module
+from sdloop.device import check_device, choose_device, likely_device
+from sdloop.errors import UserError
+
+
+class Driver:
+    """Stands for the CUDA driver's library."""
+
+    def __init__(self, count, fails=False):
+        self.count, self.fails = count, fails
+
+    def cuInit(self, flags):
+        return 100 if self.fails else 0
+
+    def cuDeviceGetCount(self, pointer):
+        pointer._obj.value = self.count
+        return 0
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """Return a function that makes this machine look like another one."""
+
+    def look_like(system="Linux", processor="x86_64", driver=None, torch_version="2.13.0+cu130"):
+        def load(name):
+            assert name == ("nvcuda.dll" if system == "Windows" else "libcuda.so.1")
+            if driver is None:
+                raise OSError("no such file")
+            return driver
+
+        monkeypatch.setattr(platform, "system", lambda: system)
+        monkeypatch.setattr(platform, "machine", lambda: processor)
+        monkeypatch.setattr(ctypes, "CDLL", load)
+        monkeypatch.setattr(device_module.metadata, "version", lambda package: torch_version)
+
+    return look_like
+
+
+@pytest.mark.parametrize("system", ["Linux", "Windows"])
+def test_devices_are_those_that_the_driver_knows(machine, system):
+    machine(system, driver=Driver(2))
+    check_device("cuda")
+    check_device("cuda:1")
+    with pytest.raises(UserError, match=r"cuda:2: not there; the driver knows 2 CUDA devices"):
+        check_device("cuda:2")
+
+
+@pytest.mark.parametrize("driver", [None, Driver(1, fails=True), Driver(0)])
+def test_no_driver_is_no_device(machine, driver):
+    machine(driver=driver)
+    check_device("auto")
+    check_device("cpu")
+    with pytest.raises(UserError, match="cuda: not there; the driver knows 0"):
+        check_device("cuda")
+
+
+def test_mps_is_apples_alone(machine):
+    machine("Darwin", "arm64")
+    check_device("mps")
+    for other in (("Darwin", "x86_64"), ("Linux", "arm64")):
+        machine(*other)
+        with pytest.raises(UserError, match="mps: not there; it needs a Mac"):
+            check_device("mps")
+
+
+@pytest.mark.parametrize(
+    ("there", "name", "dtype", "expected"),
+    [
+        ({}, "auto", "auto", ("cpu", "float32")),
+        ({}, "cpu", "bfloat16", ("cpu", "bfloat16")),
+        ({"driver": Driver(1)}, "auto", "auto", ("cuda", "float16")),
+        ({"driver": Driver(1)}, "cuda:0", "float32", ("cuda:0", "float32")),
+        # a build of torch for the CPU alone cannot use what the driver has
+        ({"driver": Driver(1), "torch_version": "2.13.0+cpu"}, "auto", "auto", ("cpu", "float32")),
+        ({"system": "Darwin", "processor": "arm64"}, "auto", "auto", ("mps", "float32")),
+    ],
+)
+def test_likely_device_is_guessed_without_torch(machine, there, name, dtype, expected):
+    machine(**there)
+    assert likely_device(name, dtype) == expected
+
+
+def test_device_that_torch_cannot_use_is_refused():
+    for name in ("cuda:99", *(() if torch.backends.mps.is_available() else ("mps",))):
+        with pytest.raises(UserError, match=f"device = {name}: this build of torch"):
+            choose_device(name, "auto")
+
+
+def test_cpu_computes_in_float32_unless_told_otherwise():
+    assert choose_device("cpu", "auto") == (torch.device("cpu"), torch.float32)
+    assert choose_device("cpu", "bfloat16") == (torch.device("cpu"), torch.bfloat16)
