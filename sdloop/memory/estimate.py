@@ -28,7 +28,7 @@ LIBRARIES_BYTES = 400_000_000  # Python, torch, transformers, diffusers, NumPy, 
 SLACK_BYTES = 210_000_000  # oneDNN's kernels, threads' stacks, what C's heap does not give back
 CUDA_LIBRARIES_BYTES = 2_500_000_000  # on the host, beyond the CPU's; not measured
 CUDA_CONTEXT_BYTES = 600_000_000  # on the device; not measured
-MOST_KEPT_BYTES = 250_000_000  # of the loop's that C's heap may not give back
+MOST_KEPT_BYTES = 150_000_000  # of activations that C's heap may not give back: small blocks
 PAGE_BYTES = 40_000_000  # the page's pictures and texts on their way to the file
 ITEM_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 DOUBLES_IN_MEASURES = 7  # copies of the latents in float64, while they are measured
@@ -231,7 +231,7 @@ def _active_bytes(config: RunConfig, source: ModelSource, item_bytes: int) -> in
 
 def _device_stages(shapes: _Shapes, active: int, batch_bytes: int, on_cuda: bool) -> dict[str, int]:
     """Count what lies where the networks are; a CUDA graph keeps its own until the end."""
-    kept = active + shapes.kept_bytes if on_cuda else min(active, MOST_KEPT_BYTES)
+    kept = active + shapes.kept_bytes if on_cuda else min(active + batch_bytes, MOST_KEPT_BYTES)
     measured = shapes.pixels * (PICTURE_BYTES + ROW_BYTES * min(shapes.rows, ROWS_AT_ONCE))
     return {
         "load": 0,
