@@ -18,8 +18,8 @@ from sdloop.loop import denoise, initial_noise
 from sdloop.measure.first_look import first_look
 from sdloop.measure.layout import coarse, correlate, local_detail, luma, object_mask
 from sdloop.measure.placement import measure_placement
+from sdloop.model.find import find
 from sdloop.model.networks import load
-from sdloop.model.source import find
 from sdloop.schedule import make_schedule
 from sdloop.scheduler_config import read_settings
 from sdloop.text import encode_prompts

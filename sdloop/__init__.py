@@ -35,8 +35,9 @@ if TYPE_CHECKING:
     from sdloop.measure.placement import Placement, measure_placement
     from sdloop.measure.steps import StepMeasures, measure_steps
     from sdloop.measure.whole_run import RunMeasures, measure_run
+    from sdloop.model.find import find
     from sdloop.model.networks import Models, load
-    from sdloop.model.source import ModelSource, find
+    from sdloop.model.source import ModelSource
     from sdloop.run_folder import RunFolder
     from sdloop.schedule import Schedule, make_schedule
     from sdloop.scheduler_config import SchedulerSettings, read_settings
@@ -63,7 +64,8 @@ _HOMES = {
     "measure.placement": ("Placement", "measure_placement"),
     "measure.steps": ("StepMeasures", "measure_steps"),
     "measure.whole_run": ("RunMeasures", "measure_run"),
-    "model.source": ("ModelSource", "find"),
+    "model.find": ("find",),
+    "model.source": ("ModelSource",),
     "model.networks": ("Models", "load"),
     "run_folder": ("RunFolder",),
     "schedule": ("Schedule", "make_schedule"),

@@ -85,8 +85,8 @@ def open_run(folder: Path, overrides: Sequence[str], console: Console) -> Sample
     Raises:
         UserError: The folder holds no run, or an override is not one of these keys.
     """
+    from sdloop.model.find import find
     from sdloop.model.networks import load_vae
-    from sdloop.model.source import find
     from sdloop.wiring import resolve
 
     for override in overrides:

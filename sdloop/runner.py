@@ -18,7 +18,8 @@ from sdloop.cli import Console, collector_paused, warn
 from sdloop.config import RunConfig, write_config
 from sdloop.memory.estimate import estimate, shortages
 from sdloop.memory.shortage import host_room_bytes
-from sdloop.model.source import ModelSource, find
+from sdloop.model.find import find
+from sdloop.model.source import ModelSource
 from sdloop.model.weight_files import hash_weights
 from sdloop.run_folder import (
     CONFIG_FILE,

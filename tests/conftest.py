@@ -11,8 +11,8 @@ from diffusers import AutoencoderKL, PNDMScheduler, StableDiffusionPipeline, UNe
 from playwright.sync_api import sync_playwright
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
+from sdloop.model.find import find
 from sdloop.model.networks import Models, load
-from sdloop.model.source import find
 
 TOKENS = 16
 READY = "main:not([aria-busy])"  # a page that shows its pictures

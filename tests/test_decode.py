@@ -86,8 +86,8 @@ def test_not_finite_in_float32_is_named_with_its_frames(models, latents):
 
 
 def test_half_precision_overflow_is_decoded_again_in_float32(model_folder, latents):
+    from sdloop.model.find import find
     from sdloop.model.networks import load_vae
-    from sdloop.model.source import find
 
     vae = load_vae(find(str(model_folder)), torch.device("cpu"), torch.float16)
     full = load_vae(find(str(model_folder)), torch.device("cpu"), torch.float32)

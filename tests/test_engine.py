@@ -7,7 +7,7 @@ from PIL import Image
 from sdloop import engine as engine_module
 from sdloop import run as run_module
 from sdloop.engine import Engine
-from sdloop.model.source import find
+from sdloop.model.find import find
 from sdloop.model.weight_files import hash_weights
 from sdloop.trajectory import Trajectory
 

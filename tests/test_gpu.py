@@ -10,8 +10,8 @@ from sdloop.difference import difference_maps
 from sdloop.graph import GraphDenoiser
 from sdloop.loop import denoise, initial_noise
 from sdloop.measure.whole_run import measure_run
+from sdloop.model.find import find
 from sdloop.model.networks import load
-from sdloop.model.source import find
 from sdloop.row_buffers import RowBuffers
 from sdloop.row_update import update_row_in_torch
 from sdloop.schedule import make_schedule

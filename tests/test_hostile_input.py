@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 
 from sdloop.config import RunConfig, dump_config, load_config
 from sdloop.errors import UserError
+from sdloop.model.find import find
 from sdloop.model.networks import load
-from sdloop.model.source import find
 from sdloop.run import main
 from sdloop.trajectory import METADATA_KEY, Trajectory, _digest
 from sdloop.wiring import resolve

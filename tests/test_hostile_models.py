@@ -15,8 +15,8 @@ from safetensors.torch import load_file, save_file
 from sdloop.config import RunConfig, load_config
 from sdloop.errors import UserError
 from sdloop.manifest import update_manifest
+from sdloop.model.find import BUNDLED, find
 from sdloop.model.networks import load
-from sdloop.model.source import BUNDLED, find
 from sdloop.model.weight_files import hash_weights
 from sdloop.run import main
 from sdloop.text import words_cut
@@ -283,7 +283,7 @@ def test_bundled_weights_are_what_was_published(tmp_path, monkeypatch):
     weights = bytearray((copy / UNET_WEIGHTS).read_bytes())
     weights[-1] ^= 1
     (copy / UNET_WEIGHTS).write_bytes(weights)
-    monkeypatch.setattr("sdloop.model.source.BUNDLED", copy)
+    monkeypatch.setattr("sdloop.model.find.BUNDLED", copy)
     message = refusal(lambda: hash_weights(find("bundled"), False))
     assert f"{UNET_WEIGHTS} is damaged: its sha256 is" in message
 

@@ -24,8 +24,8 @@ from sdloop.loop import denoise, first_bad_row
 from sdloop.memory.activations import decoder_elements, unet_elements
 from sdloop.memory.estimate import estimate, shortages
 from sdloop.memory.shortage import host_free_bytes, is_out_of_memory, size_that_fits
+from sdloop.model.find import find
 from sdloop.model.networks import load_vae
-from sdloop.model.source import find
 from sdloop.model.weight_count import count_weights
 from sdloop.runner import Runner, prepare
 from sdloop.schedule import make_schedule

@@ -10,8 +10,8 @@ from diffusers import StableDiffusionPipeline
 from safetensors.torch import load_file, save_file
 
 from sdloop.errors import UserError
+from sdloop.model.find import BUNDLED, find
 from sdloop.model.networks import load, load_vae
-from sdloop.model.source import BUNDLED, find
 from sdloop.text import words_cut
 
 CPU = torch.device("cpu")

@@ -27,8 +27,8 @@ from sdloop.export.gif import hold_last, write_gif
 from sdloop.export.palette import IndexedFrame, quantize
 from sdloop.export.threads import in_threads
 from sdloop.loop import denoise, initial_noise
+from sdloop.model.find import find
 from sdloop.model.networks import load
-from sdloop.model.source import find
 from sdloop.schedule import make_schedule
 from sdloop.scheduler_config import read_settings
 from sdloop.text import encode_prompts

@@ -20,8 +20,8 @@ import machine
 import torch
 
 from sdloop.loop import denoise, initial_noise
+from sdloop.model.find import find
 from sdloop.model.networks import load
-from sdloop.model.source import find
 from sdloop.precompute import constants_of_run
 from sdloop.progress import Progress
 from sdloop.schedule import make_schedule

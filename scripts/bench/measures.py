@@ -18,8 +18,8 @@ from sdloop.decode import decode_latents
 from sdloop.device import choose_device
 from sdloop.difference import difference_maps
 from sdloop.measure.whole_run import measure_run
+from sdloop.model.find import find
 from sdloop.model.networks import load_vae
-from sdloop.model.source import find
 from sdloop.schedule import make_schedule
 from sdloop.scheduler_config import read_settings
 from sdloop.trajectory import Trajectory

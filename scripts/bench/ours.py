@@ -12,8 +12,8 @@ from task import DELAY_MS, GUIDANCE_SCALE, PROMPT, Frames, Task, shown_stages
 from sdloop.config import load_config
 from sdloop.decode import decode_latents
 from sdloop.difference import to_numpy
+from sdloop.model.find import find
 from sdloop.model.networks import load_vae
-from sdloop.model.source import find
 from sdloop.runner import Runner, prepare
 from sdloop.trajectory import Trajectory
 

@@ -6,7 +6,7 @@ import torch
 from diffusers import AutoencoderKL, PNDMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from sdloop.model.source import BUNDLED
+from sdloop.model.find import BUNDLED
 
 # Stable Diffusion 1.5's, from its published configs; what is left out is diffusers' default
 UNET = {

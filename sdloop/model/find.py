@@ -1,0 +1,130 @@
+"""Name -> a model that was found and checked: configs, tokenizer, weight files. Nothing is loaded.
+
+It reads only small JSON files and needs no network library, so that a wrong model, size or
+scheduler is refused at once. Weights come from safetensors alone.
+"""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+from sdloop.errors import UserError, reason_of
+from sdloop.model.config_files import (
+    TextConfig,
+    TokenizerConfig,
+    UNetConfig,
+    VaeConfig,
+    read_json,
+    read_part,
+)
+from sdloop.model.source import ModelSource
+from sdloop.model.weight_files import STEMS, hub_snapshot, weight_names
+
+BUNDLED = Path(__file__).parents[1] / "bundled"
+SINGLE_FILE_LAYOUT = "stable-diffusion-v1-5/stable-diffusion-v1-5"
+SMALL_FILES = ("model_index.json", "tokenizer/*", "scheduler/*.json", "*/config.json")
+LARGEST_TOKENIZER_BYTES = 16_000_000
+HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
+
+
+def find(name: str, config_from: str | None = None) -> ModelSource:
+    """Find a model and check that its parts are there and supported.
+
+    Args:
+        name: "bundled", a folder in diffusers' Stable Diffusion layout, a .safetensors checkpoint,
+            or a hub id.
+        config_from: For a checkpoint, the folder or hub id whose configs and tokenizer fit it;
+            None takes Stable Diffusion 1.5's.
+
+    Returns:
+        Where its parts are and what its configs say.
+
+    Raises:
+        UserError: There is no such model, it lacks safetensors, or its layout is another one.
+    """
+    if name.endswith(".safetensors"):
+        return _find_checkpoint(name, _path_of(name), config_from)
+    path = BUNDLED if name == "bundled" else _path_of(name)
+    if _is_folder(path):
+        source = _read_folder(name, path, from_hub=False)
+        for component in STEMS:
+            weight_names(source, component)
+        return source
+    if HUB_ID.fullmatch(name):
+        return _read_folder(name, hub_snapshot(name, SMALL_FILES), from_hub=True)
+    raise UserError(
+        f"model = {name}: no such folder; allowed: bundled, a folder in diffusers' layout, "
+        f"a .safetensors checkpoint, or a hub id such as {SINGLE_FILE_LAYOUT}"
+    )
+
+
+def _find_checkpoint(name: str, path: Path, config_from: str | None) -> ModelSource:
+    """Find a single-file checkpoint, its configs in another model's folder."""
+    from sdloop.model.single_file import check_checkpoint
+
+    check_checkpoint(path)
+    layout = config_from or SINGLE_FILE_LAYOUT
+    folder = _path_of(layout)
+    if not _is_folder(folder):
+        try:
+            folder = hub_snapshot(layout, SMALL_FILES)
+        except UserError as error:
+            raise UserError(
+                f"model = {name}: configs and tokenizer come from model_config_from, and {error}"
+            ) from None
+    return replace(_read_folder(name, folder, from_hub=False), checkpoint=path)
+
+
+def _read_folder(name: str, folder: Path, from_hub: bool) -> ModelSource:
+    """Read the configs and refuse what the loop cannot do."""
+    text = read_part(name, folder / "text_encoder/config.json", TextConfig)
+    unet = read_part(name, folder / "unet/config.json", UNetConfig)
+    vae = read_part(name, folder / "vae/config.json", VaeConfig)
+    scheduler = read_json(name, folder / "scheduler/scheduler_config.json")
+    widths = unet.cross_attention_dim
+    expected = (
+        ("unet has in_channels", unet.in_channels, vae.latent_channels),
+        ("unet has out_channels", unet.out_channels, vae.latent_channels),
+        ("unet has cross_attention_dim", widths, text.hidden_size),
+    )
+    for what, given, wanted in expected:
+        if given != wanted and given != (wanted,) * len(unet.block_out_channels):
+            raise UserError(
+                f"model = {name}: {what} = {given}; supported: {wanted}, as its other parts have"
+            )
+    _check_tokenizer(name, folder / "tokenizer", text)
+    return ModelSource(name, folder, None, from_hub, text, unet, vae, scheduler)
+
+
+def _check_tokenizer(name: str, folder: Path, text: TextConfig) -> None:
+    """Refuse a tokenizer that is not there, of absurd size, or longer than the text encoder."""
+    if not _is_folder(folder):
+        raise UserError(f"model = {name}: has no tokenizer folder")
+    config = read_part(name, folder / "tokenizer_config.json", TokenizerConfig)
+    if config.model_max_length > text.max_position_embeddings:
+        raise UserError(
+            f"model = {name}: tokenizer has model_max_length = {config.model_max_length}; the text "
+            f"encoder takes {text.max_position_embeddings} tokens"
+        )
+    for path in folder.iterdir():
+        if path.is_file() and path.stat().st_size > LARGEST_TOKENIZER_BYTES:
+            raise UserError(
+                f"model = {name}: tokenizer/{path.name} is larger than "
+                f"{LARGEST_TOKENIZER_BYTES} bytes"
+            )
+
+
+def _path_of(name: str) -> Path:
+    """Take a name for a path."""
+    try:
+        return Path(name).expanduser()
+    except RuntimeError as error:  # ~nobody
+        raise UserError(f"model = {name}: {reason_of(error)}") from None
+
+
+def _is_folder(path: Path) -> bool:
+    """Tell whether there is such a folder; a name that no file system takes is none."""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False
