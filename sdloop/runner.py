@@ -20,7 +20,7 @@ from sdloop.memory.estimate import estimate, shortages
 from sdloop.memory.shortage import host_room_bytes
 from sdloop.model.find import find
 from sdloop.model.source import ModelSource
-from sdloop.model.weight_files import hash_weights
+from sdloop.model.weight_files import fetch_weights, hash_weights
 from sdloop.run_folder import (
     CONFIG_FILE,
     MANIFEST_FILE,
@@ -94,9 +94,9 @@ class Runner:
         if not self._overwrite:
             check_replaceable(folder, config)
             if is_whole(folder, config):
-                check_made_with(
-                    folder, made_with(config, hash_weights(source, dtype.itemsize == 2))
-                )
+                half = dtype.itemsize == 2
+                fetch_weights(source, half)
+                check_made_with(folder, made_with(config, hash_weights(source, half)))
                 (folder / PROGRESS_FILE).unlink(missing_ok=True)  # killed before it could go
                 console.note(f"{folder}: is finished; --overwrite makes it again")
                 return RunFolder(folder)

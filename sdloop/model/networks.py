@@ -11,7 +11,7 @@ from sdloop.errors import UserError, reason_of
 from sdloop.model.single_file import check_checkpoint, rename_weights
 from sdloop.model.source import ModelSource
 from sdloop.model.tensor_file import read_weights
-from sdloop.model.weight_files import fetch_weights, weight_names
+from sdloop.model.weight_files import STEMS, fetch_weights, weight_names
 
 if TYPE_CHECKING:
     import torch
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import CLIPTextModel, CLIPTokenizer
 
-COMPONENTS = ("text_encoder", "unet", "vae")
 OLD_ATTENTION_NAMES = {  # of VAEs saved before diffusers 0.13, Stable Diffusion 1.5's among them
     ".query.": ".to_q.",
     ".key.": ".to_k.",
@@ -66,20 +65,17 @@ def load(source: ModelSource, device: torch.device, dtype: torch.dtype) -> Model
     Raises:
         UserError: The weights cannot be had or do not fit their configs.
     """
-    if source.from_hub:
-        for component in COMPONENTS:
-            fetch_weights(source, component, dtype.itemsize == 2)
+    fetch_weights(source, dtype.itemsize == 2)
     tokenizer = _load_tokenizer(source)
     with ThreadPoolExecutor() as pool:
-        begun = [_begin(source, component, device, dtype, pool) for component in COMPONENTS]
+        begun = [_begin(source, component, device, dtype, pool) for component in STEMS]
         text_encoder, unet, vae = (finish() for finish in begun)
     return Models(source, tokenizer, text_encoder, unet, vae)
 
 
 def load_vae(source: ModelSource, device: torch.device, dtype: torch.dtype) -> AutoencoderKL:
     """Load the VAE alone; arguments and errors as `load`."""
-    if source.from_hub:
-        fetch_weights(source, "vae", dtype.itemsize == 2)
+    fetch_weights(source, dtype.itemsize == 2, ("vae",))
     with ThreadPoolExecutor() as pool:
         return _begin(source, "vae", device, dtype, pool)()
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -95,17 +96,25 @@ def weight_names(
     return found
 
 
-def fetch_weights(source: ModelSource, component: str, half: bool) -> None:
-    """Fetch one component's safetensors from the hub into the snapshot that its folder is.
+def fetch_weights(
+    source: ModelSource, half: bool, components: Iterable[str] = tuple(STEMS)
+) -> None:
+    """Fetch safetensors into the snapshot that a model's folder is, if it comes from the hub.
 
     Args:
         source: A model whose small files were fetched by `find`.
-        component: "text_encoder", "unet" or "vae".
         half: Whether to prefer the half-precision variant.
+        components: Of "text_encoder", "unet" and "vae".
 
     Raises:
         UserError: The hub cannot be reached.
     """
+    for component in components if source.from_hub else ():
+        _fetch_component(source, component, half)
+
+
+def _fetch_component(source: ModelSource, component: str, half: bool) -> None:
+    """Fetch one component's safetensors."""
     stem = STEMS[component]
     for variant in (".fp16", "") if half else ("", ".fp16"):
         # a shard's name goes on with -00001-of-00002, so other variants stay where they are
