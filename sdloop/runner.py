@@ -31,6 +31,8 @@ from sdloop.run_folder import (
 from sdloop.showing import Sampled, export_run
 
 if TYPE_CHECKING:
+    import torch
+
     from sdloop.engine import Engine
     from sdloop.schedule import Schedule
 
@@ -82,58 +84,60 @@ class Runner:
 
     def _run(self, prepared: Prepared, console: Console) -> RunFolder:
         """Run, or carry on, or find that nothing is left to do."""
-        config, source, schedule = prepared.config, prepared.source, prepared.schedule
-        folder = Path(config.output)
+        source, schedule = prepared.source, prepared.schedule
+        folder = Path(prepared.config.output)
         with console.stage("import"), collector_paused():
-            from sdloop.device import choose_device, room_bytes
+            from sdloop.device import choose_device
             from sdloop.manifest import made_with, write_manifest
 
-            device, dtype = choose_device(config.device, config.dtype)
-            named = {"device": str(device), "dtype": str(dtype).removeprefix("torch.")}
-            config = config.model_copy(update=named)
+            device, dtype = choose_device(prepared.config.device, prepared.config.dtype)
+        named = {"device": str(device), "dtype": str(dtype).removeprefix("torch.")}
+        config = prepared.config.model_copy(update=named)
         if not self._overwrite:
             check_replaceable(folder, config)
-            if is_whole(folder, config):
-                half = dtype.itemsize == 2
-                fetch_weights(source, half)
-                check_made_with(folder, made_with(config, hash_weights(source, half)))
-                (folder / PROGRESS_FILE).unlink(missing_ok=True)  # killed before it could go
+            if _is_finished(folder, config, source, dtype.itemsize == 2):
                 console.note(f"{folder}: is finished; --overwrite makes it again")
                 return RunFolder(folder)
-        for line in shortages(
-            estimate(config, source, schedule), [host_room_bytes(), room_bytes(device)]
-        ):
-            warn(line)
-        with console.stage("import"), collector_paused():
-            from sdloop.engine import Engine
-            from sdloop.sampling import open_progress, sample
-        with console.stage("load"), collector_paused():
-            wanted = (source, device, dtype, config.compile)
-            if self._engine is None or not self._engine.serves(*wanted):
-                self._engine = None  # its memory goes before the next one's is taken
-                self._engine = Engine.start(*wanted)
-        with open_progress(folder, config, self._engine, schedule) as progress:
+        _warn_of_shortage(config, source, schedule, device)
+        engine = self._load(source, device, dtype, config.compile, console)
+
+        from sdloop.sampling import open_progress, sample
+
+        with open_progress(folder, config, engine, schedule) as progress:
             if progress.outputs:
                 console.note(f"{folder}: carries on at row {len(progress.outputs)}")
-            trajectory = sample(config, self._engine, schedule, progress, console)
-        weights_sha256 = self._engine.weights_sha256.result()  # damaged ones are noticed here
+            trajectory = sample(config, engine, schedule, progress, console)
+        weights_sha256 = engine.weights_sha256.result()  # damaged ones are noticed here
         if not is_under_way(folder, config):
             clear(folder)
         write_config(folder / CONFIG_FILE, config)
         trajectory.save(folder / TRAJECTORY_FILE)
-        vae = self._engine.models.vae
-        shown = export_run(Sampled(folder, config, trajectory, schedule, vae), console)
-        write_manifest(
-            folder / MANIFEST_FILE,
-            config,
-            made_with(config, weights_sha256),
-            len(schedule),
-            console.timings_ms,
-            shown,
-        )
+        sampled = Sampled(folder, config, trajectory, schedule, engine.models.vae)
+        shown = export_run(sampled, console)
+        facts = made_with(config, weights_sha256)
+        path, rows = folder / MANIFEST_FILE, len(schedule)
+        write_manifest(path, config, facts, rows, console.timings_ms, shown)
         progress.discard()
         console.close(folder)
         return RunFolder(folder)
+
+    def _load(
+        self,
+        source: ModelSource,
+        device: torch.device,
+        dtype: torch.dtype,
+        compiled: bool,
+        console: Console,
+    ) -> Engine:
+        """Load a model, or take the one that is loaded."""
+        with console.stage("import"), collector_paused():
+            from sdloop.engine import Engine
+        with console.stage("load"), collector_paused():
+            wanted = (source, device, dtype, compiled)
+            if self._engine is None or not self._engine.serves(*wanted):
+                self._engine = None  # its memory goes before the next one's is taken
+                self._engine = Engine.start(*wanted)
+        return self._engine
 
 
 def prepare(config: RunConfig) -> Prepared:
@@ -155,3 +159,26 @@ def prepare(config: RunConfig) -> Prepared:
     source = find(config.model, config.model_config_from)
     resolved, schedule = resolve(config, source)
     return Prepared(resolved, source, schedule)
+
+
+def _is_finished(folder: Path, config: RunConfig, source: ModelSource, half: bool) -> bool:
+    """Tell whether a run is there already, to the last file; raise if it would differ today."""
+    from sdloop.manifest import made_with
+
+    if not is_whole(folder, config):
+        return False
+    fetch_weights(source, half)
+    check_made_with(folder, made_with(config, hash_weights(source, half)))
+    (folder / PROGRESS_FILE).unlink(missing_ok=True)  # of a run killed before it could go
+    return True
+
+
+def _warn_of_shortage(
+    config: RunConfig, source: ModelSource, schedule: Schedule, device: torch.device
+) -> None:
+    """Say where a run may need more memory than there is."""
+    from sdloop.device import room_bytes
+
+    rooms = [host_room_bytes(), room_bytes(device)]
+    for line in shortages(estimate(config, source, schedule), rooms):
+        warn(line)
