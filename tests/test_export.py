@@ -165,6 +165,12 @@ def test_steps_csv_reads_back(tmp_path):
     assert lines == [{"row": "0", "log_snr": "0.5"}, {"row": "1", "log_snr": ""}]
 
 
+def test_steps_csv_takes_no_formula_for_a_name(tmp_path):
+    with pytest.raises(ValueError, match="cannot be a column's name"):
+        write_steps(tmp_path / "steps.csv", {"=1+1": np.array([0])})
+    assert not (tmp_path / "steps.csv").exists()
+
+
 def test_png_frames_are_exact_and_numbered(tmp_path, images):
     write_frames(tmp_path / "frames", images)
     names = sorted(path.name for path in (tmp_path / "frames").iterdir())

@@ -9,6 +9,8 @@ import torch
 from diffusers import StableDiffusionPipeline
 from safetensors.torch import load_file, save_file
 
+from sdloop import render as render_module
+from sdloop import run as run_module
 from sdloop.errors import UserError
 from sdloop.model.find import BUNDLED, find
 from sdloop.model.networks import load, load_vae
@@ -298,15 +300,20 @@ def original_open_clip(weights):
     return {f"cond_stage_model.model.{name}": weight for name, weight in renamed.items()}
 
 
-@pytest.mark.parametrize("to_original_text", [original_clip, original_open_clip])
-def test_single_file_checkpoint_equals_the_folder(model_folder, models, tmp_path, to_original_text):
-    checkpoint = tmp_path / "model.safetensors"
+@pytest.fixture(params=[original_clip, original_open_clip])
+def checkpoint(request, models, tmp_path):
+    """Return the random model as one file, its text encoder named as by 1.x or as by 2.x."""
+    path = tmp_path / "model.safetensors"
     weights = {
         **to_original_unet(models.unet.state_dict()),
         **to_original_vae(models.vae.state_dict()),
-        **to_original_text(models.text_encoder.state_dict()),
+        **request.param(models.text_encoder.state_dict()),
     }
-    save_file({name: weight.contiguous() for name, weight in weights.items()}, checkpoint)
+    save_file({name: weight.contiguous() for name, weight in weights.items()}, path)
+    return path
+
+
+def test_single_file_checkpoint_equals_the_folder(model_folder, models, checkpoint):
     loaded = load(find(str(checkpoint), str(model_folder)), CPU, torch.float32)
     for ours, theirs in (
         (loaded.unet, models.unet),
@@ -317,6 +324,32 @@ def test_single_file_checkpoint_equals_the_folder(model_folder, models, tmp_path
         assert set(ours.state_dict()) == set(state)
         for name, weight in ours.state_dict().items():
             torch.testing.assert_close(weight, state[name], msg=name)
+
+
+@pytest.mark.parametrize("checkpoint", [original_clip], indirect=True)
+def test_run_of_a_checkpoint_gives_the_pictures_of_the_folder(
+    tiny_config, model_folder, checkpoint, tmp_path, capsys
+):
+    assert run_module.main([str(tiny_config)]) == 0
+    folder, other = tmp_path / "run", tmp_path / "other"
+    single = [f"model={checkpoint}", f"model_config_from={model_folder}", f"output={other}"]
+    assert run_module.main([str(tiny_config), *single, "--dry-run"]) == 0
+    assert "weights" in capsys.readouterr().out
+    assert run_module.main([str(tiny_config), *single]) == 0
+    for name in ("frames.gif", "difference.gif", "strip.png", "steps.csv"):
+        assert (other / name).read_bytes() == (folder / name).read_bytes()
+    (other / "frames.gif").unlink()
+    assert render_module.main([str(other)]) == 0
+    assert (other / "frames.gif").read_bytes() == (folder / "frames.gif").read_bytes()
+
+
+@pytest.mark.parametrize("checkpoint", [original_clip], indirect=True)
+def test_configs_of_a_checkpoint_that_cannot_be_had_are_named(checkpoint, monkeypatch, tmp_path):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(UserError, match="come from model_config_from, and") as error:
+        find(str(checkpoint))
+    assert "\n" not in str(error.value)
 
 
 def test_checkpoint_that_lacks_a_network_is_refused(tmp_path):

@@ -127,6 +127,25 @@ def test_render_of_a_folder_without_a_run_is_refused(tmp_path, capsys):
     assert "holds no run" in capsys.readouterr().err
 
 
+def test_render_refuses_a_trajectory_of_another_scheduler(tiny_config, tmp_path, capsys):
+    assert run_module.main([str(tiny_config)]) == 0
+    other = [f"output={tmp_path / 'other'}", "scheduler.timestep_spacing=trailing"]
+    assert run_module.main([str(tiny_config), *other]) == 0
+    file = "trajectory.safetensors"
+    (tmp_path / "run" / file).write_bytes((tmp_path / "other" / file).read_bytes())
+    before = contents(tmp_path / "run")
+    assert render_module.main([str(tmp_path / "run")]) == 2
+    assert "was not made with config.yaml's scheduler" in capsys.readouterr().err
+    assert contents(tmp_path / "run") == before
+
+
+def test_commands_without_a_config_or_folder_say_what_is_missing(capsys):
+    assert run_module.main(["seed=3"]) == 2
+    assert capsys.readouterr().err.startswith("error: no config given; for example: ")
+    assert render_module.main(["export.scale=2"]) == 2
+    assert capsys.readouterr().err.startswith("error: no run folder given; for example: ")
+
+
 def test_png_frames_where_asked(tiny_config, tmp_path, models):
     options = ["export.png_frames=true", "decode.batch_size=1"]
     assert run_module.main([str(tiny_config), *options]) == 0
