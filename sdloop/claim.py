@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,6 +11,7 @@ from filelock import FileLock, Timeout
 
 from sdloop.cli import check_writable
 from sdloop.config import RunConfig, dump_config
+from sdloop.documents import parse_json, read_file
 from sdloop.errors import UserError
 from sdloop.files import remove_unfinished
 from sdloop.run_folder import CONFIG_FILE, MANIFEST_FILE, PROGRESS_FILE, TRAJECTORY_FILE
@@ -84,20 +84,14 @@ def check_replaceable(folder: Path, config: RunConfig) -> None:
 
     if (folder / CONFIG_FILE).is_file():
         if not _holds_config(folder, config):
-            raise UserError(
-                f"output = {folder}: holds a run of another config; use another folder "
-                f"(output=...) or --overwrite"
-            )
+            raise _occupied(folder, "holds a run of another config")
     elif any(path.name not in (LOCK_FILE, PROGRESS_FILE) for path in folder.iterdir()):
         raise UserError(
             f"output = {folder}: holds files that are no run; use another folder or --overwrite"
         )
     unfinished = read_facts(folder / PROGRESS_FILE)
     if unfinished and unfinished.get("config") != sampling_facts(config):
-        raise UserError(
-            f"output = {folder}: holds an unfinished run of another config; use another folder "
-            f"(output=...) or --overwrite"
-        )
+        raise _occupied(folder, "holds an unfinished run of another config")
 
 
 def is_under_way(folder: Path, config: RunConfig) -> bool:
@@ -127,20 +121,21 @@ def check_made_with(folder: Path, made_with: Mapping[str, Any]) -> None:
     Raises:
         UserError: The run was made with something else.
     """
+    path = folder / MANIFEST_FILE
     try:
-        saved = json.loads((folder / MANIFEST_FILE).read_bytes())
+        saved = parse_json(read_file(path, str(path)), f"{path}:")
         then = _flatten({key: saved[key] for key in made_with})
-    except (ValueError, KeyError, TypeError, RecursionError):
-        raise UserError(
-            f"output = {folder}: {MANIFEST_FILE} is damaged; use another folder (output=...) or "
-            "--overwrite"
-        ) from None
+    except (UserError, KeyError):
+        raise _occupied(folder, f"{MANIFEST_FILE} is damaged") from None
     for key, now in _flatten(made_with).items():
         if then.get(key) != now:
-            raise UserError(
-                f"output = {folder}: holds this run made with {key} {then.get(key)}, which is now "
-                f"{now}; use another folder (output=...) or --overwrite"
-            )
+            made = f"holds this run made with {key} {then.get(key)}, which is now {now}"
+            raise _occupied(folder, made)
+
+
+def _occupied(folder: Path, why: str) -> UserError:
+    """Say why a folder is left alone, and what the user can do."""
+    return UserError(f"output = {folder}: {why}; use another folder (output=...) or --overwrite")
 
 
 def _flatten(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,6 +18,8 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor
 
+from sdloop.documents import parse_json
+from sdloop.errors import UserError
 from sdloop.files import naming
 
 VERSION_KEY, FORMAT_VERSION = "sdloop_progress", 1
@@ -169,13 +171,11 @@ def read_facts(path: Path) -> dict[str, Any]:
     """
     try:
         with path.open("rb") as file:
-            facts = json.loads(file.readline(LARGEST_HEADER_BYTES))
-            if not file.read(1):
-                return {}
-    except (OSError, ValueError, RecursionError):
+            facts = parse_json(file.readline(LARGEST_HEADER_BYTES), str(path))
+            holds_rows = bool(file.read(1))
+    except (OSError, UserError):
         return {}
-    is_ours = isinstance(facts, dict) and facts.get(VERSION_KEY) == FORMAT_VERSION
-    return facts if is_ours else {}
+    return facts if holds_rows and facts.get(VERSION_KEY) == FORMAT_VERSION else {}
 
 
 def _header_of(facts: Mapping[str, Any]) -> bytes:

@@ -1,6 +1,5 @@
 """Disks that are full, limited or read-only: real ones, small."""
 
-import json
 import os
 import resource
 import shutil
@@ -10,22 +9,9 @@ import tempfile
 
 import pytest
 
+from scripts.faults.kills import contents
 from sdloop import render as render_module
 from sdloop import run as run_module
-
-
-def contents(folder):
-    """Return every file below a folder; the manifest without its times."""
-    files = {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in folder.rglob("*")
-        if path.is_file()
-    }
-    if "manifest.json" in files:
-        manifest = json.loads(files["manifest.json"])
-        del manifest["timings_ms"]
-        files["manifest.json"] = json.dumps(manifest)
-    return files
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from scripts.faults.kills import contents
 from sdloop import loop
 from sdloop import render as render_module
 from sdloop import run as run_module
@@ -23,18 +24,6 @@ from sdloop.scheduler_config import read_settings
 from sdloop.text import encode_prompts
 
 CARRIES_ON = "interrupted; the same command carries on\n"
-
-
-def contents(folder):
-    """Return every file below a folder; the manifest without its times."""
-    files = {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
-    manifest = json.loads(files["manifest.json"])
-    assert manifest.pop("timings_ms")
-    return files | {"manifest.json": json.dumps(manifest)}
 
 
 @pytest.fixture
