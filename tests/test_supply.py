@@ -63,14 +63,23 @@ def licence_of(distribution):
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_dependency_is_justified_with_its_licence_and_pinned(name):
-    licence, reason = table_of_readme()[name]
+def test_dependency_is_justified_and_pinned(name):
+    _, reason = table_of_readme()[name]
     assert len(reason.split()) >= 2
     pins = [Requirement(line.partition("#")[0]) for line in constraint_lines()]
     [pin] = [each for each in pins if canonicalize_name(each.name) == name]
     assert [each.operator for each in pin.specifier] == ["=="]
-    # the words of the table are those of the package
-    said = licence_of(metadata.distribution(name))
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_table_says_the_licence_that_the_package_says(name):
+    try:
+        said = licence_of(metadata.distribution(name))
+    except metadata.PackageNotFoundError:
+        if name not in names_of(declared()["bench"]):
+            raise
+        pytest.skip(f"{name} comes with sdloop[bench], which the tests do without")
+    licence, _ = table_of_readme()[name]
     for word in re.findall(r"Apache|BSD|MIT|MPL|PSF|Python Software Foundation", said):
         assert word.replace("Python Software Foundation", "PSF") in licence
 
