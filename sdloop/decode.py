@@ -56,7 +56,7 @@ def decode_latents(
     factor = 2 ** (len(vae.config.block_out_channels) - 1)
     shape = (frames, height * factor, width * factor, 3)
     images = torch.empty(shape, dtype=torch.uint8, device=vae.device)
-    finite: list[Tensor] = []
+    finite = torch.empty(frames, dtype=torch.bool, device=vae.device)
     start = 0
     while start < frames:
         # on CUDA kernels are chosen for each new size, which costs more than a few frames
@@ -64,8 +64,7 @@ def decode_latents(
         batch = slice(start, min(start + size, frames))
         decoded = _decode_if_it_fits(vae, latents[batch], padded_to)
         if decoded is not None:
-            images[batch], are_finite = decoded
-            finite.append(are_finite)
+            images[batch], finite[batch] = decoded
             start = batch.stop
             if on_frames is not None:
                 on_frames(batch.stop - batch.start)
@@ -75,7 +74,7 @@ def decode_latents(
         size = size // 2
         if vae.device.type == "cuda":
             torch.cuda.empty_cache()  # what is left of the larger batch is in pieces
-    bad = [index for index, is_finite in enumerate(torch.cat(finite).tolist()) if not is_finite]
+    bad = [index for index, is_finite in enumerate(finite.tolist()) if not is_finite]
     if bad:
         _decode_in_float32(vae, latents, images, bad, name_of)
     return images
