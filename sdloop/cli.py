@@ -1,5 +1,6 @@
 """What both commands share: errors as one line, progress bars, the clock of the stages."""
 
+import atexit
 import gc
 import os
 import signal
@@ -8,7 +9,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -82,9 +83,11 @@ class Console:
 def collector_paused() -> Iterator[None]:
     """Keep the garbage collector from searching what is imported and loaded, which all stays.
 
-    It takes a quarter of the time in which torch, transformers and diffusers are imported.
+    It takes a quarter of the time in which torch, transformers and diffusers are imported. At the
+    process's end it may search again, as libraries of C++ take for a leak what it was kept from.
     """
     was_on = gc.isenabled()
+    atexit.register(gc.unfreeze)
     gc.disable()
     try:
         yield
@@ -108,9 +111,13 @@ def exit_code_of(command: Callable[[], None]) -> int:
     Returns:
         0; 2 for a UserError; 1 for what the system refused; 130 after SIGINT, 143 after SIGTERM.
     """
+    for stream in ("stdout", "stderr"):
+        if getattr(sys, stream) is None:  # it was closed, and the next file would take its place
+            setattr(sys, stream, Path(os.devnull).open("w"))  # noqa: SIM115 - to the very end
     try:
         with _signals_raised():
             command()
+            sys.stdout.flush()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return USER_ERROR
@@ -128,10 +135,17 @@ def exit_code_of(command: Callable[[], None]) -> int:
 
 
 def leave(exit_code: int) -> NoReturn:
-    """End the process; a signal that comes while Python tidies up changes nothing any more."""
+    """End the process as Python does, but for its last search for garbage, which takes seconds.
+
+    A signal that comes meanwhile changes nothing any more.
+    """
     for each in SIGNALS:
         signal.signal(each, lambda number, frame: os._exit(exit_code))
-    sys.exit(exit_code)
+    atexit._run_exitfuncs()  # of profilers and the like
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):  # it was told already, or there is nobody to tell
+            stream.flush()
+    os._exit(exit_code)
 
 
 @contextmanager

@@ -339,6 +339,45 @@ def test_quiet_where_stdout_is_no_terminal(tiny_config):
     assert (result.stdout, result.stderr) == ("", "")
 
 
+def test_command_that_cannot_print_says_so(tiny_config):
+    command = [sys.executable, "-m", "sdloop.run", tiny_config, "--dry-run"]
+    with Path("/dev/full").open("w") as full:
+        result = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert result.returncode == 1
+    assert result.stderr == "error: No space left on device\n"
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_command_runs_where_nobody_listens(tiny_config, tmp_path, closed):
+    command = f"{sys.executable} -m sdloop.run {tiny_config} {closed}"
+    result = subprocess.run(command, shell=True, capture_output=True)
+    assert (result.returncode, result.stdout, result.stderr) == (0, b"", b"")
+    assert (tmp_path / "run/manifest.json").exists()
+
+
+def test_command_ends_with_what_was_to_be_done_at_the_end(tiny_config):
+    code = (
+        "import atexit, sys; from sdloop.run import program;"
+        "atexit.register(print, 'was done'); program()"
+    )
+    command = [sys.executable, "-c", code, tiny_config, "sede=1"]
+    result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    assert (result.returncode, result.stdout) == (2, "was done\n")
+
+
+AS_A_SCRIPT = ["-c", "import sys; from sdloop.run import main; sys.exit(main(sys.argv[1:]))"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", [["-m", "sdloop.run"], AS_A_SCRIPT])
+def test_triton_takes_nothing_for_a_leak_at_the_end(tiny_config, command):
+    pytest.importorskip("triton", reason="Triton comes with torch's CUDA builds; CI installs it")
+    result = subprocess.run(
+        [sys.executable, *command, tiny_config], capture_output=True, text=True, check=True
+    )
+    assert (result.stdout, result.stderr) == ("", "")
+
+
 def read_terminal(*arguments):
     """Run a command on a pseudo-terminal; return what a user would see."""
     leader, follower = pty.openpty()
