@@ -1,13 +1,14 @@
 """Peak memory of runs, predicted by --dry-run's estimate and measured (Linux, CPU).
 
-python scripts/bench/memory.py [case ...]
+python scripts/bench/memory.py [case ...] [--rounds 5]
 
-Each case is measured in a process of its own. Without names all are run but those of Stable
-Diffusion 1.5's shape, which need some 8 GB.
+Each round of a case is measured in a process of its own; they differ, as C's heap gives back more
+or less. Without names all are run but those of Stable Diffusion 1.5's shape, which need some 8 GB.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import subprocess
 import sys
@@ -111,16 +112,25 @@ def main() -> None:
     """Measure the cases, print them side by side, keep them as JSON."""
     import machine
 
-    names = sys.argv[1:] or [name for name, case in CASES.items() if case.model == "bundled"]
+    parser = argparse.ArgumentParser(description="Measure the peak memory of runs.")
+    parser.add_argument("names", nargs="*", metavar="case", help=", ".join(CASES))
+    parser.add_argument("--rounds", type=int, default=1)
+    options = parser.parse_args()
+    names = options.names or [name for name, case in CASES.items() if case.model == "bundled"]
     kept = json.loads(RESULT.read_text()).get("cases", {}) if RESULT.is_file() else {}
-    print(f"{'':<30}{'predicted':>10}{'measured':>10}{'ratio':>7}")
+    print(f"{'':<30}{'predicted':>10}{'measured':>20}{'ratio':>8}")
     for name in names:
-        with tempfile.TemporaryDirectory() as folder:
-            kept[name] = facts = measure(CASES[name], Path(folder))
-        predicted, measured = facts["predicted_bytes"], facts["measured_bytes"]
+        rounds = []
+        for _ in range(options.rounds):
+            with tempfile.TemporaryDirectory() as folder:
+                rounds.append(measure(CASES[name], Path(folder)))
+        predicted = rounds[0]["predicted_bytes"]
+        measured = sorted(facts["measured_bytes"] for facts in rounds)
+        kept[name] = {"predicted_bytes": predicted, "measured_bytes": measured}
         print(
-            f"{name:<30}{predicted / 1e9:>7.2f} GB{measured / 1e9:>7.2f} GB"
-            f"{predicted / measured:>7.2f}",
+            f"{name:<30}{predicted / 1e9:>7.2f} GB"
+            f"{measured[0] / 1e9:>9.2f} to {measured[-1] / 1e9:.2f} GB"
+            f"{predicted / measured[-1]:>8.2f}",
             flush=True,
         )
     cases = {name: kept[name] for name in CASES if name in kept}
