@@ -20,6 +20,7 @@ from sdloop.cli import Console
 from sdloop.config import load_config
 from sdloop.errors import OutOfMemory, UserError
 from sdloop.export.threads import AHEAD, in_threads, usable_cores
+from sdloop.files import MARK
 from sdloop.loop import denoise, first_bad_row
 from sdloop.memory.activations import decoder_elements, unet_elements
 from sdloop.memory.estimate import estimate, shortages
@@ -252,7 +253,7 @@ def test_threads_hold_a_few_items_however_many_there_are():
 def only_whole_files(folder: Path) -> set[str]:
     """Return the names in a folder; none of them is that of a temporary file."""
     names = {entry.name for entry in folder.iterdir()} if folder.exists() else set()
-    assert not [name for name in names if ".tmp" in name]
+    assert not [name for name in names if MARK in name]
     return names
 
 
