@@ -11,18 +11,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from sdloop.decode import decode_latents
 from sdloop.device import choose_device
 from sdloop.difference import absolute_difference
-from sdloop.loop import denoise, initial_noise
+from sdloop.job.sample import denoise
 from sdloop.measure.first_look import first_look
 from sdloop.measure.layout import coarse, correlate, local_detail, luma, object_mask
 from sdloop.measure.placement import measure_placement
 from sdloop.model.find import find
 from sdloop.model.networks import load
-from sdloop.schedule import make_schedule
-from sdloop.scheduler_config import read_settings
-from sdloop.text import encode_prompts
+from sdloop.model.text import encode_prompts
+from sdloop.model.vae import decode_latents
+from sdloop.sampler.loop import initial_noise
+from sdloop.sampler.methods import make_table
+from sdloop.sampler.scheduler_config import read_settings
 
 GUIDANCE_SCALE = 3.5  # as in the shipped configs
 BATCH = 15
@@ -137,7 +138,7 @@ def sample(prompts: tuple[str, ...], seeds: int, steps: int) -> Runs:
     """
     source = find("bundled")
     models = load(source, *choose_device("auto", "auto"))
-    schedule = make_schedule(read_settings(source.scheduler), steps)
+    schedule = make_table(read_settings(source.scheduler), steps)
     asked = [(prompt, seed) for prompt in prompts for seed in range(seeds)]
     runs = []
     for first in tqdm(range(0, len(asked), BATCH), desc=f"batches of {BATCH} runs"):

@@ -63,6 +63,11 @@ def choose_device(name: str, dtype_name: str) -> tuple[torch.device, torch.dtype
     return device, getattr(torch, dtype_name)
 
 
+def name_of(dtype: torch.dtype) -> str:
+    """Name a dtype as the config does: "float16"."""
+    return str(dtype).removeprefix("torch.")
+
+
 def likely_device(name: str, dtype_name: str) -> tuple[str, str]:
     """Guess what `choose_device` will choose, without importing torch.
 

@@ -1,6 +1,12 @@
 """The kinds of error that are shown as one line: the user's to mend, and memory that ran out."""
 
+from __future__ import annotations
+
 import reprlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 LONGEST_MESSAGE = 1000
 _ECHO = reprlib.Repr()
@@ -38,3 +44,13 @@ def reason_of(error: BaseException) -> str:
 
 class OutOfMemory(MemoryError):
     """The machine has no memory for a stage: names it, in one line; exit code 1."""
+
+
+def explain(error: ValidationError) -> str:
+    """Say in one line which key of a foreign config holds what, and what it must be."""
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"] if part != "function-after")
+    said = first["msg"].replace("Input should be", "must be")
+    if first["type"] == "missing":
+        return f"no {key}"
+    return f"{key} = {shown(first['input'])}: {said}"

@@ -2,9 +2,12 @@
 
 import os
 import secrets
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from sdloop.errors import UserError
 
 MARK = ".unfinished"  # in the names of files that are being written
 
@@ -61,3 +64,26 @@ def remove_unfinished(folder: Path) -> None:
     """Remove what a killed process was writing in a folder."""
     for path in folder.glob(f".*{MARK}*"):
         path.unlink(missing_ok=True)
+
+
+def check_writable(folder: Path, key: str = "output =") -> None:
+    """Refuse an output folder that cannot be made or written to, before any work is done.
+
+    Args:
+        folder: It need not be there yet.
+        key: What the user called it.
+
+    Raises:
+        UserError: Something on its way is no folder, or must not be written to.
+    """
+    existing = folder.absolute()
+    while not existing.exists():
+        existing = existing.parent
+    if not existing.is_dir():
+        raise UserError(f"{key} {folder}: {existing} is not a folder")
+    try:
+        tempfile.TemporaryFile(dir=existing).close()
+    except OSError as error:
+        raise UserError(
+            f"{key} {folder}: {existing} cannot be written to: {error.strerror}"
+        ) from None

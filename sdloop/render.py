@@ -1,4 +1,4 @@
-"""Every export again from a saved trajectory, without the UNet; several runs on one page.
+"""Every export again from a saved trajectory, without the network; several runs on one page.
 
 python -m sdloop.render RUN_FOLDER... [key=value ...]
 python -m sdloop.render --page PAGE.html RUN_FOLDER... [key=value ...]
@@ -11,120 +11,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from sdloop.claim import claim
-from sdloop.cli import Console, check_writable, collector_paused, exit_code_of, leave
-from sdloop.config import load_config, write_config
+from sdloop.cli.process import exit_code_of, leave
 from sdloop.errors import UserError
-from sdloop.run_folder import CONFIG_FILE, MANIFEST_FILE, TRAJECTORY_FILE
-from sdloop.showing import Sampled, export_run, page_run, show
-
-RENDER_KEYS = ("decode", "difference", "measure", "export", "device", "dtype")
 
 
-def render(folder: Path, overrides: Sequence[str], console: Console) -> None:
-    """Make every export of a run again.
+def main(arguments: Sequence[str] | None = None, *, owns_process: bool = False) -> int:
+    """Run the command line; returns the exit code.
 
     Args:
-        folder: A run's folder.
-        overrides: `key=value`, of the keys that do not change the sampling.
-        console: Shows progress.
-
-    Raises:
-        UserError: The folder holds no run, another process works in it, or an override is not one
-            of these keys.
+        arguments: The command line's; None takes the process's.
+        owns_process: Whether the process does nothing else: then it may be tuned for that.
     """
-    from sdloop.manifest import update_manifest
-
-    check_holds_run(folder)
-    with claim(folder, "run folder"):
-        run = open_run(folder, overrides, console)
-        update_manifest(folder / MANIFEST_FILE, export_run(run, console))
-        write_config(folder / CONFIG_FILE, run.config)
-    console.close(folder)
-
-
-def render_page(
-    path: Path, folders: Sequence[Path], overrides: Sequence[str], console: Console
-) -> None:
-    """Show several runs in step on one page; their folders stay as they are.
-
-    Args:
-        path: The HTML file.
-        folders: The runs' folders.
-        overrides: As of `render`.
-        console: Shows progress.
-
-    Raises:
-        UserError: As of `render`, or the page's folder cannot be written to.
-    """
-    from sdloop.export.page import write_page
-
-    if path.suffix.lower() not in (".html", ".htm"):
-        raise UserError(f"--page {path}: must end in .html")
-    check_writable(path.parent, "--page")
-    runs = []
-    for folder in folders:
-        run = open_run(folder, overrides, console)
-        runs.append(page_run(run, show(run, console)))
-    with console.stage("page"):
-        write_page(path, runs)
-    console.close(path)
-
-
-def open_run(folder: Path, overrides: Sequence[str], console: Console) -> Sampled:
-    """Read and check a run's folder, and load its VAE.
-
-    Args:
-        folder: A run's folder.
-        overrides: `key=value`, of the keys that do not change the sampling.
-        console: Times the loading.
-
-    Returns:
-        The run.
-
-    Raises:
-        UserError: The folder holds no run, or an override is not one of these keys.
-    """
-    from sdloop.model.find import find
-    from sdloop.model.networks import load_vae
-    from sdloop.wiring import resolve
-
-    for override in overrides:
-        key = override.partition("=")[0].partition(".")[0]
-        if key not in RENDER_KEYS:
-            raise UserError(
-                f"{override}: render cannot change {key or 'this'}; allowed: "
-                f"{', '.join(RENDER_KEYS)}"
-            )
-    check_holds_run(folder)
-    config = load_config(folder / CONFIG_FILE, overrides)
-    source = find(config.model, config.model_config_from)
-    config, schedule = resolve(config, source)
-
-    from sdloop.device import choose_device
-    from sdloop.trajectory import Trajectory
-
-    device, dtype = choose_device(config.device, config.dtype)
-    assert config.height is not None  # resolve wrote the size out
-    assert config.width is not None
-    latent_size = (config.height // source.vae_factor, config.width // source.vae_factor)
-    latents_shape = (len(schedule) + 1, source.latent_channels, *latent_size)
-    trajectory = Trajectory.load(folder / TRAJECTORY_FILE, latents_shape)
-    if trajectory.timesteps.tolist() != schedule.timesteps.tolist():
-        raise UserError(f"{folder}: {TRAJECTORY_FILE} was not made with {CONFIG_FILE}'s scheduler")
-    with console.stage("load"), collector_paused():
-        vae = load_vae(source, device, dtype)
-    return Sampled(folder, config, trajectory, schedule, vae)
-
-
-def check_holds_run(folder: Path) -> None:
-    """Raise a UserError if a folder holds no run."""
-    if not (folder / CONFIG_FILE).is_file():
-        raise UserError(f"{folder}: holds no run (there is no {CONFIG_FILE})")
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m sdloop.render", description="Make every export of saved runs again."
     )
@@ -138,20 +35,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     folders = [Path(text) for text in options.folders if "=" not in text]
 
     def command() -> None:
+        from sdloop.cli.console import listener
+        from sdloop.job.render import render_page, render_run
+
         if not folders:
             raise UserError("no run folder given; for example: runs/astronaut")
+        listen = listener(options.quiet, owns_process)
         if options.page:
-            render_page(options.page, folders, overrides, Console(options.quiet))
+            render_page(options.page, folders, overrides, listen)
             return
         for folder in folders:
-            render(folder, overrides, Console(options.quiet))
+            render_run(folder, overrides, listen)
 
     return exit_code_of(command)
 
 
 def program() -> NoReturn:
     """Run the command line as a process of its own."""
-    leave(main())
+    leave(main(owns_process=True))
 
 
 if __name__ == "__main__":

@@ -11,15 +11,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from sdloop.cli import exit_code_of, leave, warn
+from sdloop.cli.process import exit_code_of, leave
 from sdloop.errors import UserError
 
 if TYPE_CHECKING:
-    from sdloop.runner import Prepared
+    from sdloop.job.events import Listener
+    from sdloop.job.plan import Prepared
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit code."""
+def main(arguments: Sequence[str] | None = None, *, owns_process: bool = False) -> int:
+    """Run the command line; returns the exit code.
+
+    Args:
+        arguments: The command line's; None takes the process's.
+        owns_process: Whether the process does nothing else: then it may be tuned for that.
+    """
     parser = argparse.ArgumentParser(
         prog="python -m sdloop.run",
         description="Sample with Stable Diffusion, keep every step, and show how the picture "
@@ -31,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--dry-run",
         action="store_true",
-        help="print the config and what memory the run takes; load nothing",
+        help="print the config and what memory the run takes; run nothing",
     )
     parser.add_argument(
         "--overwrite", action="store_true", help="replace a run of another config in the folder"
@@ -42,8 +48,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     paths = [Path(text) for text in options.configs if "=" not in text]
 
     def command() -> None:
-        from sdloop.config import load_config
-        from sdloop.runner import Runner, prepare
+        from sdloop.cli.console import listener
+        from sdloop.job.config import load_config
+        from sdloop.job.plan import prepare
+        from sdloop.job.runner import Runner
 
         if not paths:
             raise UserError("no config given; for example: configs/astronaut.yaml")
@@ -52,10 +60,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if len(set(outputs)) < len(outputs):
             raise UserError(f"output = {outputs[0]}: several configs would write to one folder")
         prepared = [prepare(config) for config in configs]
+        listen = listener(options.quiet, owns_process)
         if options.dry_run:
-            print("---\n".join(_describe(each) for each in prepared), end="")
+            print("---\n".join(_describe(each, listen) for each in prepared), end="")
             return
-        runner = Runner(options.quiet, options.overwrite)
+        runner = Runner(listen, options.overwrite)
         for each in prepared:
             runner.run(each)
 
@@ -64,18 +73,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def program() -> NoReturn:
     """Run the command line as a process of its own."""
-    leave(main())
+    leave(main(owns_process=True))
 
 
-def _describe(prepared: Prepared) -> str:
+def _describe(prepared: Prepared, listen: Listener) -> str:
     """Write a run's config as YAML, and under it, as comments, what it takes of the memory."""
-    from sdloop.config import dump_config
-    from sdloop.memory.estimate import estimate, shortages
+    from sdloop.job.config import dump_config
+    from sdloop.job.events import Warned
+    from sdloop.job.forecast import estimate, shortages
+    from sdloop.job.plan import settle
     from sdloop.memory.shortage import host_room_bytes
 
-    ledgers = estimate(prepared.config, prepared.source, prepared.schedule)
+    ledgers = estimate(settle(prepared))
     for line in shortages(ledgers, [host_room_bytes()]):
-        warn(line)
+        listen(Warned(line))
     comments = textwrap.indent("\n".join(map(str, ledgers)), "# ")
     return f"{dump_config(prepared.config)}{comments}\n"
 

@@ -82,6 +82,7 @@ def build_model(folder: Path, prediction_type: str = "epsilon", text_width: int 
         latent_channels=4,
         norm_num_groups=8,
         sample_size=64,
+        force_upcast=False,
     )
     scheduler = PNDMScheduler(**SCHEDULER, prediction_type=prediction_type)
     StableDiffusionPipeline(
@@ -126,7 +127,7 @@ def tiny_config(tmp_path, model_folder) -> Path:
     path = tmp_path / "tiny.yaml"
     path.write_text(
         f"prompt: a cat\nmodel: {model_folder}\noutput: {tmp_path / 'run'}\nseed: 3\n"
-        "scheduler: {num_steps: 5}\nexport: {stages: [0, 2, 5]}\n"
+        "device: cpu\nscheduler: {num_steps: 5}\nexport: {stages: [0, 2, 5]}\n"
     )
     return path
 

@@ -3,8 +3,8 @@
 import pytest
 import yaml
 
-from sdloop.config import RunConfig, dump_config, load_config
 from sdloop.errors import UserError
+from sdloop.job.config import RunConfig, dump_config, load_config
 
 
 @pytest.fixture
@@ -78,7 +78,6 @@ def test_later_overrides_win(write):
         ("- a\n- b", [], "must be a YAML mapping"),
         ("", [], "must be a YAML mapping .* not empty"),
         ("a: [", [], "is not YAML"),
-        ("prompt: p\nguidance_scale: 1\ncapture: [eps_uncond]", [], "makes no unconditional call"),
         ("prompt: !!python/object:os.system p", [], "is not YAML"),
     ],
 )

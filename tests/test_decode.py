@@ -1,12 +1,17 @@
 """Latents to pictures, in batches."""
 
+import json
+import shutil
+
 import pytest
 import torch
 
-from sdloop import decode as decode_module
-from sdloop.decode import DecodeError, decode_latents
 from sdloop.errors import OutOfMemory
 from sdloop.memory.batch import choose_batch, frame_bytes, largest_batch
+from sdloop.model import vae as decode_module
+from sdloop.model.find import find
+from sdloop.model.networks import load, load_vae
+from sdloop.model.vae import DecodeError, decode_latents
 
 
 @pytest.fixture
@@ -86,9 +91,6 @@ def test_not_finite_in_float32_is_named_with_its_frames(models, latents):
 
 
 def test_half_precision_overflow_is_decoded_again_in_float32(model_folder, latents):
-    from sdloop.model.find import find
-    from sdloop.model.networks import load_vae
-
     vae = load_vae(find(str(model_folder)), torch.device("cpu"), torch.float16)
     full = load_vae(find(str(model_folder)), torch.device("cpu"), torch.float32)
     latents = latents * vae.config.scaling_factor
@@ -100,6 +102,26 @@ def test_half_precision_overflow_is_decoded_again_in_float32(model_folder, laten
     calm = latents.index_fill(0, torch.tensor([5]), 0)
     others = [index for index in range(7) if index != 5]  # its neighbour in the batch among them
     assert torch.equal(images[others], decode_latents(vae, calm, batch_size=2)[others])
+
+
+def test_vae_that_overflows_in_half_is_loaded_in_float32(model_folder, tmp_path):
+    copy = shutil.copytree(model_folder, tmp_path / "model")
+    path = copy / "vae/config.json"
+    for says, dtype in ((True, torch.float32), (False, torch.float16)):
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"force_upcast": says}))
+        loaded = load(find(str(copy)), torch.device("cpu"), torch.float16)
+        assert (loaded.vae.dtype, loaded.dtype) == (dtype, torch.float16)
+
+
+def test_shift_of_a_vae_is_obeyed(model_folder, tmp_path, latents):
+    copy = shutil.copytree(model_folder, tmp_path / "model")
+    path = copy / "vae/config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"shift_factor": 0.3}))
+    vae = load_vae(find(str(copy)), torch.device("cpu"), torch.float32)
+    plain = load_vae(find(str(model_folder)), torch.device("cpu"), torch.float32)
+    expected = decode_latents(plain, latents + 0.3 * vae.config.scaling_factor)
+    assert (decode_latents(vae, latents).int() - expected.int()).abs().max() <= 1
+    assert not torch.equal(decode_latents(plain, latents), expected)
 
 
 def test_no_layer_of_a_batch_reaches_two_to_the_31(models):

@@ -4,14 +4,14 @@ import pytest
 import torch
 from PIL import Image
 
-from sdloop import engine as engine_module
 from sdloop import run as run_module
-from sdloop.engine import Engine
+from sdloop.job import engine as engine_module
+from sdloop.job.config import RunConfig
+from sdloop.job.engine import Engine
+from sdloop.job.plan import prepare, settle
 from sdloop.model.find import find
 from sdloop.model.weight_files import hash_weights
-from sdloop.trajectory import Trajectory
-
-CPU = torch.device("cpu")
+from sdloop.sampler.trajectory import Trajectory
 
 
 @pytest.fixture
@@ -40,6 +40,7 @@ def write_configs(tmp_path, model_folder, **differing):
                     f"model: {model_folder}",
                     f"output: {tmp_path / 'runs' / str(index)}",
                     "scheduler: {num_steps: 3}",
+                    "device: cpu",
                     *lines,
                 ]
             )
@@ -72,9 +73,9 @@ def test_a_shared_model_gives_what_a_fresh_one_gives(tmp_path, model_folder):
 
 
 def test_hashes_are_those_of_the_weights(model_folder):
-    source = find(str(model_folder))
-    engine = Engine.start(source, CPU, torch.float32, compiled=False)
-    assert engine.weights_sha256.result() == hash_weights(source, half=False)
+    config = RunConfig(prompt="a cat", model=str(model_folder), device="cpu")
+    engine = Engine.start(settle(prepare(config)))
+    assert engine.weights_sha256.result() == hash_weights(find(str(model_folder)), half=False)
 
 
 def test_compiled_networks_give_the_same_pictures(tmp_path, tiny_config, monkeypatch):
@@ -100,7 +101,7 @@ def test_no_memory_for_the_loop_is_one_line(tiny_config, monkeypatch, capsys):
     def full(*arguments):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(Engine, "denoise", full)
+    monkeypatch.setattr(Engine, "walk", full)
     assert run_module.main([str(tiny_config)]) == 1
     said = capsys.readouterr().err
     assert "denoise: cpu has no memory for 64 x 64 px in float32; 56 x 56 px would fit" in said

@@ -12,6 +12,7 @@ import pytest
 from scripts.faults.kills import contents
 from sdloop import render as render_module
 from sdloop import run as run_module
+from sdloop.model.predictor import UNetPredictor
 
 
 @pytest.fixture
@@ -102,7 +103,7 @@ def test_full_temporary_folder_is_named(arguments, tmp_path, disk, capsys, monke
 
 def test_read_only_disk_is_named_before_any_work(arguments, disk, capsys, monkeypatch):
     folder = disk("size=1m,ro")
-    monkeypatch.setattr("sdloop.engine.load", None)
+    monkeypatch.setattr("sdloop.job.engine.load", None)
     assert run_module.main(arguments) == 2
     error = capsys.readouterr().err
     assert f"{folder} cannot be written to: Read-only file system" in error
@@ -132,9 +133,7 @@ def test_limit_on_a_files_size_is_named(arguments, tmp_path, expected, limit):
 
 
 def test_folder_that_vanishes_under_a_run_is_made_again(arguments, tmp_path, expected, monkeypatch):
-    from sdloop import loop
-
-    folder, real, left = tmp_path / "disk/run", loop.predict, [3]
+    folder, real, left = tmp_path / "disk/run", UNetPredictor.__call__, [3]
 
     def predict(*inputs):
         left[0] -= 1
@@ -142,6 +141,6 @@ def test_folder_that_vanishes_under_a_run_is_made_again(arguments, tmp_path, exp
             shutil.rmtree(folder)
         return real(*inputs)
 
-    monkeypatch.setattr(loop, "predict", predict)
+    monkeypatch.setattr(UNetPredictor, "__call__", predict)
     assert run_module.main(arguments) == 0
     assert contents(folder) == expected

@@ -5,19 +5,19 @@ import pytest
 import torch
 
 from sdloop import run as run_module
-from sdloop.decode import decode_latents
 from sdloop.difference import difference_maps
-from sdloop.graph import GraphDenoiser
-from sdloop.loop import denoise, initial_noise
+from sdloop.job.sample import denoise
 from sdloop.measure.whole_run import measure_run
 from sdloop.model.find import find
 from sdloop.model.networks import load
-from sdloop.row_buffers import RowBuffers
-from sdloop.row_update import update_row_in_torch
-from sdloop.schedule import make_schedule
-from sdloop.scheduler_config import read_settings
-from sdloop.text import encode_prompts
-from sdloop.trajectory import Trajectory
+from sdloop.model.predictor import UNetPredictor
+from sdloop.model.text import encode_prompts
+from sdloop.model.vae import decode_latents
+from sdloop.sampler.graph import GraphWalker
+from sdloop.sampler.loop import collect, initial_noise, walk
+from sdloop.sampler.methods import make_table
+from sdloop.sampler.scheduler_config import read_settings
+from sdloop.sampler.trajectory import Trajectory
 
 pytestmark = [
     pytest.mark.gpu,
@@ -26,28 +26,34 @@ pytestmark = [
 CUDA = torch.device("cuda")
 
 
-def walk(models, steps=20, guidance=5.0):
+def sample(models, steps=20, guidance=5.0):
     """Sample on the bundled model; return frames and pictures."""
-    schedule = make_schedule(read_settings(models.source.scheduler), steps)
+    schedule = make_table(read_settings(models.source.scheduler), steps)
     embeddings = encode_prompts(models.tokenizer, models.text_encoder, ["a panda"], [""])
     z = initial_noise([0], 4, 16, 16).to(models.device)
     denoised = denoise(models.unet, schedule, z, embeddings, guidance)
     return denoised, decode_latents(models.vae, denoised.latents[:, 0]).cpu().numpy()
 
 
+def predictor_of(models, table, prompt, guided=True):
+    negative = [""] if guided else None
+    embeddings = encode_prompts(models.tokenizer, models.text_encoder, [prompt], negative)
+    return UNetPredictor(models.unet, embeddings, table.timesteps, guided)
+
+
 def test_float32_on_cuda_equals_the_cpu():
     torch.backends.cudnn.allow_tf32 = False
     source = find("bundled")
-    expected, _ = walk(load(source, torch.device("cpu"), torch.float32))
-    ours, _ = walk(load(source, CUDA, torch.float32))
+    expected, _ = sample(load(source, torch.device("cpu"), torch.float32))
+    ours, _ = sample(load(source, CUDA, torch.float32))
     scale = float(expected.latents.abs().max())
     torch.testing.assert_close(ours.latents.cpu(), expected.latents, rtol=0, atol=1e-3 * scale)
 
 
 def test_half_precision_frames_are_within_forty_decibels():
     source = find("bundled")
-    _, expected = walk(load(source, torch.device("cpu"), torch.float32))
-    denoised, images = walk(load(source, CUDA, torch.float16))
+    _, expected = sample(load(source, torch.device("cpu"), torch.float32))
+    denoised, images = sample(load(source, CUDA, torch.float16))
     assert denoised.latents.dtype == torch.float32
     error = np.square(images.astype(float) - expected).mean(axis=(1, 2, 3))
     assert (10 * np.log10(255**2 / error) >= 40).all()
@@ -58,53 +64,29 @@ def test_half_precision_frames_are_within_forty_decibels():
 def test_graph_equals_the_loop(sampler, guidance_scale):
     torch.backends.cudnn.allow_tf32 = False
     models = load(find("bundled"), CUDA, torch.float32)
-    schedule = make_schedule(read_settings(models.source.scheduler, sampler), 20)
-    graph = GraphDenoiser(models.unet)
-    negative = None if guidance_scale == 1 else [""]
+    table = make_table(read_settings(models.source.scheduler, sampler), 20)
+    walker, guided = GraphWalker(), guidance_scale != 1
     for seed, prompt in enumerate(("a panda", "a cake", "a panda")):  # the graph is used again
-        embeddings = encode_prompts(models.tokenizer, models.text_encoder, [prompt], negative)
+        predict = predictor_of(models, table, prompt, guided)
         z = initial_noise([seed], 4, 16, 16).to(CUDA)
-        expected = denoise(models.unet, schedule, z, embeddings, guidance_scale, ("eps_cond",))
-        ours = graph.denoise(schedule, z, embeddings, guidance_scale, ("eps_cond",))
-        for name in ("latents", "z0_hat", "guidance", "eps_cond"):
+        expected = collect(walk(predict, table, z, guidance_scale), z, len(table))
+        ours = collect(walker.walk(predict, table, z, guidance_scale), z, len(table))
+        for name in ("latents", "z0_hat", "guidance"):
             theirs = getattr(expected, name)
             if theirs is not None:
                 scale = float(theirs.abs().max())
                 torch.testing.assert_close(getattr(ours, name), theirs, rtol=0, atol=1e-3 * scale)
 
 
-def test_kernel_equals_torch_on_the_device():
-    pytest.importorskip("triton")
-    from sdloop.row_kernel import update_row_in_one_kernel
-
-    schedule = make_schedule(read_settings(find("bundled").scheduler), 10)
-    z = initial_noise([0, 1], 4, 16, 24).to(CUDA)
-    walks = []
-    for update in (update_row_in_torch, update_row_in_one_kernel):
-        torch.manual_seed(0)
-        buffers = RowBuffers.allocate(
-            schedule, z.shape, True, ("eps_uncond", "eps_cond"), CUDA, torch.float16
-        )
-        buffers.start(z, 7.5)
-        for _ in range(len(schedule)):
-            output = torch.randn(4, 4, 16, 24, device=CUDA, dtype=torch.float16)
-            update(buffers, output.contiguous(memory_format=torch.channels_last))
-            buffers.row.add_(1)
-        walks.append(buffers)
-    for name in ("latents", "z0_hat", "guidance", "eps_uncond", "eps_cond"):
-        torch.testing.assert_close(getattr(walks[1], name), getattr(walks[0], name))
-
-
 def test_the_graph_never_waits_for_the_device_between_rows():
     models = load(find("bundled"), CUDA, torch.float16)
-    schedule = make_schedule(read_settings(models.source.scheduler), 5)
-    embeddings = encode_prompts(models.tokenizer, models.text_encoder, ["a panda"], [""])
-    z = initial_noise([0], 4, 16, 16).to(CUDA)
-    graph = GraphDenoiser(models.unet)
-    graph.denoise(schedule, z, embeddings, 5.0)  # captures
+    table = make_table(read_settings(models.source.scheduler), 5)
+    predict, z = predictor_of(models, table, "a panda"), initial_noise([0], 4, 16, 16).to(CUDA)
+    walker = GraphWalker()
+    list(walker.walk(predict, table, z, 5.0))  # captures
     torch.cuda.set_sync_debug_mode("error")
     try:
-        graph.denoise(schedule, z, embeddings, 5.0)
+        list(walker.walk(predict, table, z, 5.0))
     finally:
         torch.cuda.set_sync_debug_mode("default")
 
@@ -120,21 +102,19 @@ def test_maps_on_the_device_equal_those_on_the_cpu():
 
 def test_the_loop_never_waits_for_the_device():
     models = load(find("bundled"), CUDA, torch.float16)
-    schedule = make_schedule(read_settings(models.source.scheduler), 5)
-    embeddings = encode_prompts(models.tokenizer, models.text_encoder, ["a panda"], [""])
-    z = initial_noise([0], 4, 16, 16).to(CUDA)
-
-    def forbid(row, returned):
-        torch.cuda.set_sync_debug_mode("error")
-
+    table = make_table(read_settings(models.source.scheduler), 5)
+    predict, z = predictor_of(models, table, "a panda"), initial_noise([0], 4, 16, 16).to(CUDA)
+    steps = walk(predict, table, z, 5.0)
+    next(steps)
+    torch.cuda.set_sync_debug_mode("error")
     try:
-        denoise(models.unet, schedule, z, embeddings, 5.0, on_row=forbid)
+        list(steps)
     finally:
         torch.cuda.set_sync_debug_mode("default")
 
 
 def test_run_takes_cuda_in_half_precision_by_itself(tiny_config, tmp_path):
-    assert run_module.main([str(tiny_config)]) == 0
+    assert run_module.main([str(tiny_config), "device=auto"]) == 0
     text = (tmp_path / "run/config.yaml").read_text()
     assert "device: cuda" in text
     assert "dtype: float16" in text
@@ -155,8 +135,8 @@ def test_out_of_memory_halves_the_batch():
 
 def test_measures_on_cuda_equal_those_on_the_cpu():
     models = load(find("bundled"), CUDA, torch.float32)
-    schedule = make_schedule(read_settings(models.source.scheduler), 20)
-    denoised, pictures = walk(models)
+    schedule = make_table(read_settings(models.source.scheduler), 20)
+    denoised, pictures = sample(models)
     trajectory = Trajectory.of_sample(denoised, torch.from_numpy(schedule.timesteps), {})
     on_cpu = torch.from_numpy(pictures)
     expected, ours = (

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from sdloop.config import LONGEST_PROMPT, dump_config, load_config
 from sdloop.documents import DEEPEST, LARGEST_BYTES, MOST_YAML_NODES, parse_json
 from sdloop.errors import UserError
+from sdloop.job.config import LONGEST_PROMPT, dump_config, load_config
 from sdloop.run import main
 
 LAUGHS = "a: &a [x, x]\n" + "".join(
@@ -53,7 +53,7 @@ def refused(tmp_path, capsys):
         ("prompt: " + "[" * 5000, f"nested deeper than {DEEPEST} levels"),
         ("prompt: " + "{a: " * 5000, f"nested deeper than {DEEPEST} levels"),
         ("prompt: " + "- " * 5000, "is not YAML"),
-        ("prompt: p\ncapture: [" + "eps_cond, " * MOST_YAML_NODES + "]", "more than 500 values"),
+        ("prompt: p\nexport: [" + "gif, " * MOST_YAML_NODES + "]", "more than 500 values"),
         ("prompt: p\nseed: " + "9" * 5000, "a number of 5000 digits"),
         ("prompt: p\nseed: 0x" + "f" * 5000, "a number of 5002 digits"),
         ("prompt: p\nseed: 0b_", "is not YAML: invalid literal"),

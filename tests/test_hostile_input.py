@@ -17,13 +17,12 @@ import torch
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from sdloop.config import RunConfig, dump_config, load_config
 from sdloop.errors import UserError
-from sdloop.model.find import find
+from sdloop.job.config import RunConfig, dump_config, load_config
+from sdloop.job.plan import prepare
 from sdloop.model.networks import load
 from sdloop.run import main
-from sdloop.trajectory import METADATA_KEY, Trajectory, _digest
-from sdloop.wiring import resolve
+from sdloop.sampler.trajectory import METADATA_KEY, Trajectory, _digest
 
 pytestmark = pytest.mark.slow
 
@@ -390,9 +389,11 @@ FOREIGN_KEYS = st.sampled_from([
 
 def plan(folder, name=None):
     """Check a model as --dry-run does."""
-    source = find(str(name or folder), str(folder))
-    resolve(RunConfig(prompt="p", scheduler={"num_steps": 3}), source)
-    return source
+    config = RunConfig(
+        prompt="p", model=str(name or folder), model_config_from=str(folder),
+        scheduler={"num_steps": 3},
+    )  # fmt: skip
+    return prepare(config).source
 
 
 def prepared_copy(model_folder, tmp_path):

@@ -12,15 +12,16 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from sdloop.config import RunConfig, load_config
 from sdloop.errors import UserError
-from sdloop.manifest import update_manifest
+from sdloop.export.mask import read_mask
+from sdloop.job.config import RunConfig, load_config
+from sdloop.job.manifest import update_manifest
+from sdloop.job.plan import prepare
 from sdloop.model.find import BUNDLED, find
 from sdloop.model.networks import load
+from sdloop.model.text import words_cut
 from sdloop.model.weight_files import hash_weights
 from sdloop.run import main
-from sdloop.text import words_cut
-from sdloop.wiring import read_mask, resolve
 
 CPU = torch.device("cpu")
 UNET, VAE, TEXT = "unet/config.json", "vae/config.json", "text_encoder/config.json"
@@ -40,8 +41,7 @@ def edit_json(path, **changes):
 
 def planned(folder, **config):
     """Do what --dry-run does."""
-    source = find(str(folder))
-    return resolve(RunConfig(prompt="p", **config), source)
+    return prepare(RunConfig(prompt="p", model=str(folder), **config))
 
 
 def refusal(action):

@@ -5,8 +5,8 @@ import re
 
 import pytest
 
-from sdloop.config import LONGEST_PROMPT, load_config
 from sdloop.export.page import write_page
+from sdloop.job.config import LONGEST_PROMPT, load_config
 from sdloop.run import main
 
 from .conftest import READY

@@ -6,12 +6,15 @@ import pytest
 import torch
 from diffusers import StableDiffusionPipeline
 
-from sdloop.loop import denoise, first_bad_row, initial_noise
-from sdloop.schedule import make_schedule
-from sdloop.scheduler_config import alphas_cumprod, read_settings
-from sdloop.text import encode_prompts
+from sdloop.job.sample import denoise
+from sdloop.model.predictor import UNetPredictor
+from sdloop.model.text import encode_prompts
+from sdloop.sampler.loop import first_bad_row, initial_noise, walk
+from sdloop.sampler.methods import make_table
+from sdloop.sampler.scheduler_config import alphas_cumprod, read_settings
+from sdloop.sampler.trajectory import Trajectory
 
-from .test_schedule import config_of, make_oracle
+from .test_table import config_of, make_oracle
 
 PROMPT, NEGATIVE = "a panda", "rain"
 SPACINGS = ("leading", "linspace", "trailing")
@@ -63,7 +66,7 @@ def assert_parity(models, prediction, case):
         num_inference_steps=steps, output_type="latent", callback_on_step_end=keep,
     ).images  # fmt: skip
 
-    schedule = make_schedule(read_settings(config_of(oracle)), steps)
+    schedule = make_table(read_settings(config_of(oracle)), steps)
     embeddings = encode_prompts(
         models.tokenizer, models.text_encoder, [PROMPT], [negative] if guidance != 1 else None
     )
@@ -107,17 +110,17 @@ def test_latents_equal_the_pipeline_bundled_whole_product(bundled, case):
 def test_z0_hat_is_the_definition_for_every_row(models, v_models, sampler, prediction):
     networks = models if prediction == "epsilon" else v_models
     settings = read_settings(config_of(make_oracle(sampler, prediction, "leading", 1, False)))
-    schedule = make_schedule(settings, 7)
+    schedule = make_table(settings, 7)
     embeddings = encode_prompts(networks.tokenizer, networks.text_encoder, [PROMPT], [""])
     ours = denoise(networks.unet, schedule, initial_noise([2], 4, 8, 8), embeddings, 3.0)
     alphas = alphas_cumprod(settings)
     for row, t in enumerate(schedule.timesteps):
         z = ours.latents[row]
         with torch.no_grad():
-            both = networks.unet(torch.cat([z, z]), int(t), embeddings).sample
+            both = networks.unet(torch.cat([z, z]), t, embeddings).sample
         uncond, cond = both.chunk(2)
         output = uncond + 3.0 * (cond - uncond)
-        alpha = float(alphas[t])
+        alpha = float(alphas[int(t)])
         if prediction == "epsilon":
             z0 = (z - (1 - alpha) ** 0.5 * output) / alpha**0.5
             guidance = cond - uncond
@@ -129,23 +132,73 @@ def test_z0_hat_is_the_definition_for_every_row(models, v_models, sampler, predi
         torch.testing.assert_close(ours.guidance[row], guidance)
 
 
-def test_captured_eps_combine_to_the_guided_one(v_models):
-    settings = read_settings(config_of(make_oracle("ddim", "v_prediction", "leading", 1, False)))
-    schedule = make_schedule(settings, 4)
-    embeddings = encode_prompts(v_models.tokenizer, v_models.text_encoder, [PROMPT], [""])
-    ours = denoise(
-        v_models.unet, schedule, initial_noise([2], 4, 8, 8), embeddings, 3.0,
-        capture=("eps_uncond", "eps_cond"),
-    )  # fmt: skip
-    torch.testing.assert_close(ours.guidance, ours.eps_cond - ours.eps_uncond)
-    guided = ours.eps_uncond + 3.0 * (ours.eps_cond - ours.eps_uncond)
-    alpha = torch.from_numpy(schedule.alphas_cumprod).float().reshape(-1, 1, 1, 1, 1)
-    z = alpha.sqrt() * ours.z0_hat + (1 - alpha).sqrt() * guided  # what defines both
-    torch.testing.assert_close(z, ours.latents[:-1])
+@pytest.mark.parametrize("name", ["models", "v_models"])
+@pytest.mark.parametrize("sampler", ["ddim", "plms", "prk"])
+def test_both_eps_follow_from_what_a_trajectory_holds(name, sampler, request):
+    networks = request.getfixturevalue(name)
+    prediction = "epsilon" if name == "models" else "v_prediction"
+    table = make_table(
+        read_settings(config_of(make_oracle(sampler, prediction, "leading", 1, False))), 6
+    )
+    embeddings = encode_prompts(networks.tokenizer, networks.text_encoder, [PROMPT], [""])
+    z = initial_noise([2], 4, 8, 8)
+    ours = denoise(networks.unet, table, z, embeddings, 3.0)
+    times = torch.from_numpy(table.timesteps).to(torch.int64)
+    trajectory = Trajectory.of_sample(ours, times, {"guidance_scale": 3.0})
+    uncond, cond = trajectory.eps(table)
+    for row, t in enumerate(times):
+        z = ours.latents[row]
+        with torch.no_grad():
+            halves = networks.unet(torch.cat([z, z]), t, embeddings).sample
+        if prediction == "v_prediction":
+            halves = table.noise[row] * z + table.signal[row] * halves
+        for mine, theirs in zip((uncond, cond), halves, strict=True):
+            scale = float(theirs.abs().max())
+            torch.testing.assert_close(mine[row], theirs, rtol=0, atol=1e-5 * scale)
+
+
+def test_eps_of_an_unguided_trajectory_is_one(models):
+    table = make_table(read_settings(models.source.scheduler), 3)
+    embeddings = encode_prompts(models.tokenizer, models.text_encoder, [PROMPT])
+    ours = denoise(models.unet, table, initial_noise([2], 4, 8, 8), embeddings, 1.0)
+    times = torch.from_numpy(table.timesteps).to(torch.int64)
+    uncond, cond = Trajectory.of_sample(ours, times, {"guidance_scale": 1.0}).eps(table)
+    assert uncond is None
+    assert cond.shape == ours.z0_hat[:, 0].shape
+
+
+def test_a_walk_computes_nothing_before_a_step_is_asked_for(models):
+    table = make_table(read_settings(models.source.scheduler), 5)
+    asked = []
+
+    def predict(z, row):
+        asked.append(row)
+        return torch.zeros_like(z)
+
+    steps = walk(predict, table, initial_noise([0], 4, 8, 8))
+    assert asked == []
+    assert next(steps).row == 0
+    assert asked == [0]
+    assert [step.row for step in steps] == [1, 2, 3, 4, 5]
+
+
+def test_two_walks_of_one_network_may_go_in_step(models):
+    table = make_table(read_settings(models.source.scheduler), 4)
+    z = initial_noise([0], 4, 8, 8)
+
+    def steps_of(prompt):
+        embeddings = encode_prompts(models.tokenizer, models.text_encoder, [prompt], [""])
+        predict = UNetPredictor(models.unet, embeddings, table.timesteps, True, models.lock)
+        return walk(predict, table, z, 5.0)
+
+    alone = [[step.z for step in steps_of(prompt)] for prompt in ("a cat", "two dogs")]
+    for row, pair in enumerate(zip(steps_of("a cat"), steps_of("two dogs"), strict=True)):
+        for step, expected in zip(pair, alone, strict=True):
+            assert torch.equal(step.z, expected[row])
 
 
 def test_a_batch_of_samples_equals_each_alone(models):
-    schedule = make_schedule(read_settings(models.source.scheduler), 5)
+    schedule = make_table(read_settings(models.source.scheduler), 5)
     z = initial_noise([4, 5], 4, 8, 8)
     prompts = ["a cat", "a dog"]
     together = encode_prompts(models.tokenizer, models.text_encoder, prompts, ["", ""])
@@ -160,7 +213,7 @@ def test_a_batch_of_samples_equals_each_alone(models):
 def test_unguided_calls_the_unet_on_half_the_batch(models, guidance):
     sizes = []
     hook = models.unet.register_forward_pre_hook(lambda module, args: sizes.append(len(args[0])))
-    schedule = make_schedule(read_settings(models.source.scheduler), 3)
+    schedule = make_table(read_settings(models.source.scheduler), 3)
     negative = None if guidance == 1 else [""]
     embeddings = encode_prompts(models.tokenizer, models.text_encoder, [PROMPT], negative)
     ours = denoise(models.unet, schedule, initial_noise([0], 4, 8, 8), embeddings, guidance)
@@ -170,7 +223,7 @@ def test_unguided_calls_the_unet_on_half_the_batch(models, guidance):
 
 
 def test_embeddings_of_the_wrong_batch_are_refused(models):
-    schedule = make_schedule(read_settings(models.source.scheduler), 3)
+    schedule = make_table(read_settings(models.source.scheduler), 3)
     embeddings = encode_prompts(models.tokenizer, models.text_encoder, [PROMPT])
     with pytest.raises(ValueError, match="1 embeddings for 1 samples, guided: True"):
         denoise(models.unet, schedule, initial_noise([0], 4, 8, 8), embeddings, 7.5)
@@ -181,7 +234,7 @@ def test_noise_of_a_seed_does_not_depend_on_its_batch():
 
 
 def test_first_bad_row_names_the_row(models):
-    schedule = make_schedule(read_settings(models.source.scheduler), 3)
+    schedule = make_table(read_settings(models.source.scheduler), 3)
     embeddings = encode_prompts(models.tokenizer, models.text_encoder, [PROMPT])
     ours = denoise(models.unet, schedule, initial_noise([0], 4, 8, 8), embeddings, 1.0)
     assert first_bad_row(ours) is None

@@ -5,11 +5,12 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from sdloop.loop import denoise, initial_noise
+from sdloop.job.sample import denoise
 from sdloop.measure.drive import Drive, split_steps
-from sdloop.schedule import make_schedule
-from sdloop.scheduler_config import SchedulerSettings
-from sdloop.text import encode_prompts
+from sdloop.model.text import encode_prompts
+from sdloop.sampler.loop import initial_noise
+from sdloop.sampler.methods import make_table
+from sdloop.sampler.scheduler_config import SchedulerSettings
 
 SHAPE = (4, 3, 5)
 SCALE = 3.5
@@ -27,7 +28,7 @@ def column(values):
 def walk(sampler, prediction):
     """Walk a schedule in float64 on random outputs; return all that went into it."""
     settings = SchedulerSettings(**SAMPLERS[sampler], prediction_type=prediction)
-    schedule = make_schedule(settings, 7)
+    schedule = make_table(settings, 7)
     generator = torch.Generator().manual_seed(5)
     rows = len(schedule)
     uncond, pull = torch.randn(2, rows, *SHAPE, generator=generator, dtype=torch.float64)
@@ -88,7 +89,7 @@ def test_prk_counts_its_trial_steps_once():
 def test_parts_of_a_real_walk_are_those_of_its_outputs(kind, request):
     models = request.getfixturevalue(kind)
     prediction = "v_prediction" if kind == "v_models" else "epsilon"
-    schedule = make_schedule(SchedulerSettings("ddim", prediction_type=prediction), 6)
+    schedule = make_table(SchedulerSettings("ddim", prediction_type=prediction), 6)
     embeddings = encode_prompts(models.tokenizer, models.text_encoder, ["a cat"], [""])
     denoised = denoise(
         models.unet, schedule, initial_noise([0], 4, 8, 8), embeddings, SCALE, ["eps_uncond"]

@@ -12,13 +12,13 @@ from sdloop import render as render_module
 from sdloop import run as run_module
 from sdloop.difference import difference_maps
 from sdloop.measure.whole_run import measure_run
-from sdloop.schedule import make_schedule
-from sdloop.scheduler_config import SchedulerSettings
-from sdloop.trajectory import Trajectory
+from sdloop.sampler.methods import make_table
+from sdloop.sampler.scheduler_config import SchedulerSettings
+from sdloop.sampler.trajectory import Trajectory
 
 
 def test_columns_and_facts_of_a_known_run():
-    schedule = make_schedule(SchedulerSettings("ddim"), 3)
+    schedule = make_table(SchedulerSettings("ddim"), 3)
     trajectory = Trajectory(
         torch.arange(4.0).reshape(4, 1, 1, 1).expand(4, 4, 1, 1), torch.zeros(3, 4, 1, 1),
         torch.from_numpy(schedule.timesteps), None, None, None, {},

@@ -5,13 +5,13 @@ import torch
 
 from sdloop.difference import difference_maps
 from sdloop.measure.steps import measure_steps
-from sdloop.schedule import make_schedule
-from sdloop.scheduler_config import SchedulerSettings
-from sdloop.trajectory import Trajectory
+from sdloop.sampler.methods import make_table
+from sdloop.sampler.scheduler_config import SchedulerSettings
+from sdloop.sampler.trajectory import Trajectory
 
 
 def test_numbers_of_a_known_walk():
-    schedule = make_schedule(SchedulerSettings("ddim"), 3)
+    schedule = make_table(SchedulerSettings("ddim"), 3)
     steps = torch.zeros(3, 4, 2, 2)
     steps[0, 0], steps[1, 0], steps[2, 1] = 3.0, -1.0, 2.0  # back, then at a right angle
     latents = torch.cat([torch.zeros(1, 4, 2, 2), steps.cumsum(dim=0)])
@@ -38,7 +38,7 @@ def test_numbers_of_a_known_walk():
 
 
 def test_a_step_of_nothing_has_no_direction():
-    schedule = make_schedule(SchedulerSettings("ddim"), 2)
+    schedule = make_table(SchedulerSettings("ddim"), 2)
     trajectory = Trajectory(
         torch.zeros(3, 4, 2, 2), torch.zeros(2, 4, 2, 2), torch.from_numpy(schedule.timesteps),
         None, None, None, {},

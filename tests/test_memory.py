@@ -16,22 +16,24 @@ from safetensors.torch import load_file, save_file
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from sdloop import run as run_module
-from sdloop.cli import Console
-from sdloop.config import load_config
+from sdloop.cli.console import Console
 from sdloop.errors import OutOfMemory, UserError
 from sdloop.export.threads import AHEAD, in_threads, usable_cores
 from sdloop.files import MARK
-from sdloop.loop import denoise, first_bad_row
+from sdloop.job.config import load_config
+from sdloop.job.forecast import estimate, shortages
+from sdloop.job.plan import prepare
+from sdloop.job.present import Sampled, show
+from sdloop.job.runner import Runner
+from sdloop.job.sample import denoise
 from sdloop.memory.activations import decoder_elements, unet_elements
-from sdloop.memory.estimate import estimate, shortages
 from sdloop.memory.shortage import host_free_bytes, is_out_of_memory, size_that_fits
 from sdloop.model.find import find
 from sdloop.model.networks import load_vae
 from sdloop.model.weight_count import count_weights
-from sdloop.runner import Runner, prepare
-from sdloop.schedule import make_schedule
-from sdloop.scheduler_config import read_settings
-from sdloop.showing import Sampled, show
+from sdloop.sampler.loop import first_bad_row
+from sdloop.sampler.methods import make_table
+from sdloop.sampler.scheduler_config import read_settings
 
 BENCH = Path(__file__).parents[1] / "scripts/bench"
 ON_CPU = (torch.device("cpu"), torch.float32)
@@ -40,7 +42,7 @@ LIMITED = """
 import resource, sys
 from contextlib import contextmanager
 from pathlib import Path
-from sdloop.cli import Console
+from sdloop.cli.console import Console
 from sdloop.run import main
 
 limited_stage, extra_bytes, *arguments = sys.argv[1:]
@@ -348,7 +350,7 @@ class BadAt:
 def test_bad_row_is_the_one_whose_output_went_bad(kind, value):
     facts = {"_class_name": "PNDMScheduler", "skip_prk_steps": kind == "pndm"}
     settings = read_settings(facts, "ddim" if kind == "ddim" else "pndm")
-    schedule = make_schedule(settings, 5)
+    schedule = make_table(settings, 5)
     for row in range(len(schedule)):
         z, prompt = torch.ones(1, 4, 2, 2), torch.zeros(2, 1, 1)
         assert first_bad_row(denoise(BadAt(row, value), schedule, z, prompt)) == row

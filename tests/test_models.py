@@ -14,7 +14,7 @@ from sdloop import run as run_module
 from sdloop.errors import UserError
 from sdloop.model.find import BUNDLED, find
 from sdloop.model.networks import load, load_vae
-from sdloop.text import words_cut
+from sdloop.model.text import words_cut
 
 CPU = torch.device("cpu")
 

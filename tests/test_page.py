@@ -13,9 +13,9 @@ from sdloop.export.charts import CHARTS
 from sdloop.export.packing import pack
 from sdloop.export.page import PAGE_BYTES, PageRun, Still, write_page
 from sdloop.export.png import write_frames
-from sdloop.run_folder import RunFolder
-from sdloop.schedule import make_schedule
-from sdloop.scheduler_config import read_settings
+from sdloop.job.folder import RunFolder
+from sdloop.sampler.methods import make_table
+from sdloop.sampler.scheduler_config import read_settings
 
 from .conftest import READY, SCHEDULER
 
@@ -25,7 +25,7 @@ HOSTILE = """</script><script>alert(1)</script> <b onclick="x">&amp; "'$data ${x
 
 def make_run(folder, steps=5, seed=0, prompt="a cat", with_z0_hat=True, **config):
     """Make up a run of PLMS steps, one row more than steps."""
-    schedule = make_schedule(read_settings(SCHEDULER, "pndm"), steps)
+    schedule = make_table(read_settings(SCHEDULER, "pndm"), steps)
     rows = len(schedule)
     rng = np.random.default_rng(seed)
     images = rng.integers(0, 256, (rows + 1, HEIGHT, WIDTH, 3), dtype=np.uint8)

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from sdloop.progress import Progress, read_facts
+from sdloop.job.progress import Progress, read_facts
+from sdloop.sampler.loop import Step
 
 FACTS, SHAPE, ROWS = {"config": {"seed": 3}}, (2, 4, 3, 5), 4
 
@@ -13,19 +14,23 @@ def outputs_of(dtype=torch.float32, rows=ROWS):
     return [torch.randn(SHAPE, generator=generator).to(dtype) for _ in range(rows)]
 
 
+def steps_of(outputs):
+    return [Step(row, None, None, None, output) for row, output in enumerate(outputs)]
+
+
 def open_file(path, dtype=torch.float32, facts=FACTS):
     return Progress(path, facts, ROWS, SHAPE, dtype)
 
 
 def write(path, outputs, dtype=torch.float32):
     with open_file(path, dtype) as progress:
-        for row in range(len(progress.outputs), len(outputs)):
-            progress.add(row, outputs[row])
+        for _ in progress.keep(steps_of(outputs)):
+            pass
 
 
 def read(path, dtype=torch.float32, facts=FACTS):
     with open_file(path, dtype, facts) as progress:
-        return progress.outputs
+        return progress.returned
 
 
 def assert_equal(ours, theirs):
@@ -143,6 +148,6 @@ def test_refused_writes_name_the_file(tmp_path):
 
 def test_discarded_file_is_gone(path):
     with open_file(path) as progress:
-        progress.add(0, outputs_of()[0])
+        next(progress.keep(steps_of(outputs_of())))
         progress.discard()
     assert not path.exists()

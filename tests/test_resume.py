@@ -12,16 +12,16 @@ import pytest
 import torch
 
 from scripts.faults.kills import contents
-from sdloop import loop
 from sdloop import render as render_module
 from sdloop import run as run_module
-from sdloop.cli import check_writable
-from sdloop.engine import Engine
-from sdloop.files import replacing
-from sdloop.loop import denoise, initial_noise
-from sdloop.schedule import make_schedule
-from sdloop.scheduler_config import read_settings
-from sdloop.text import encode_prompts
+from sdloop.files import check_writable, replacing
+from sdloop.model.predictor import UNetPredictor
+from sdloop.model.text import encode_prompts
+from sdloop.sampler.loop import Replay, initial_noise, walk
+from sdloop.sampler.methods import make_table
+from sdloop.sampler.scheduler_config import read_settings
+
+from .test_table import config_of, make_oracle
 
 CARRIES_ON = "interrupted; the same command carries on\n"
 
@@ -33,7 +33,7 @@ def calls(monkeypatch):
     class Calls:
         count, end_at, number = 0, None, signal.SIGTERM
 
-    seen, real = Calls(), loop.predict
+    seen, real = Calls(), UNetPredictor.__call__
 
     def predict(*arguments):
         seen.count += 1
@@ -41,7 +41,7 @@ def calls(monkeypatch):
             os.kill(os.getpid(), seen.number)
         return real(*arguments)
 
-    monkeypatch.setattr(loop, "predict", predict)
+    monkeypatch.setattr(UNetPredictor, "__call__", predict)
     return seen
 
 
@@ -66,7 +66,7 @@ def finished(tiny_config, tmp_path):
         ["scheduler.type=ddim", "export.stages=null"],
         ["scheduler.skip_prk_steps=false"],
         ["guidance_scale=1"],
-        ["capture=[eps_uncond, eps_cond]", "dtype=bfloat16"],
+        ["dtype=bfloat16"],
     ],
 )
 def test_run_carries_on_behind_its_last_row(tiny_config, tmp_path, capsys, calls, finished, overrides):  # fmt: skip  # noqa: E501
@@ -116,11 +116,13 @@ def test_killed_process_leaves_what_the_same_command_needs(tiny_config, tmp_path
     expected = finished()
     rows = calls.count
     code = (
-        "import os, sys\nfrom sdloop import loop, run\nreal, left = loop.predict, [3]\n"
+        "import os, sys\nfrom sdloop import run\n"
+        "from sdloop.model.predictor import UNetPredictor\n"
+        "real, left = UNetPredictor.__call__, [3]\n"
         "def predict(*arguments):\n"
         "    if not left[0]:\n        os.kill(os.getpid(), 9)\n"
         "    left[0] -= 1\n    return real(*arguments)\n"
-        "loop.predict = predict\nrun.main(sys.argv[1:])"
+        "UNetPredictor.__call__ = predict\nrun.main(sys.argv[1:])"
     )
     ended = subprocess.run([sys.executable, "-c", code, tiny_config], capture_output=True)
     assert ended.returncode == -signal.SIGKILL
@@ -231,8 +233,8 @@ def test_overwriting_keeps_the_old_run_until_the_new_one_is_sampled(tiny_config,
 
 def test_second_process_says_so_and_stops(tiny_config, tmp_path, capsys):
     code = (
-        "import sys, time\nfrom pathlib import Path\nfrom sdloop.claim import claim\n"
-        "with claim(Path(sys.argv[1])):\n    print('held', flush=True)\n    sys.stdin.read()"
+        "import sys, time\nfrom pathlib import Path\nfrom sdloop.job.occupancy import occupy\n"
+        "with occupy(Path(sys.argv[1])):\n    print('held', flush=True)\n    sys.stdin.read()"
     )
     assert run_module.main([str(tiny_config)]) == 0
     before = contents(tmp_path / "run")
@@ -301,20 +303,27 @@ def test_links_in_a_strangers_folder_are_not_followed(tiny_config, tmp_path):
     assert len(list((folder / "frames").iterdir())) == 7
 
 
-def test_engine_takes_finished_rows_as_the_loop_does(models):
-    schedule = make_schedule(read_settings(models.source.scheduler), 4)
+@pytest.mark.parametrize("sampler", ["ddim", "plms", "prk"])
+def test_rows_that_are_known_are_not_asked_about_again(models, sampler):
+    oracle = make_oracle(sampler, "epsilon", "leading", 1, False)
+    table = make_table(read_settings(config_of(oracle)), 4)
     embeddings = encode_prompts(models.tokenizer, models.text_encoder, ["a b"], [""])
-    z, returned = initial_noise([3], 4, 8, 8), []
-    arguments = (schedule, z, embeddings, 4.0, ("eps_cond",))
-    keep = lambda row, output: returned.append(output)  # noqa: E731
-    whole = denoise(models.unet, *arguments, keep)
-    engine = Engine(models, models.device, False, None, None)
-    for count in range(len(schedule) + 1):
-        resumed = denoise(models.unet, *arguments, finished=returned[:count])
-        for name in ("latents", "z0_hat", "guidance", "eps_cond"):
-            assert torch.equal(getattr(resumed, name), getattr(whole, name))
-    forbidden = engine.denoise(*arguments, lambda *_: None, returned)
-    assert torch.equal(forbidden.latents, whole.latents)
+    z = initial_noise([3], 4, 8, 8)
+    predict = UNetPredictor(models.unet, embeddings, table.timesteps, guided=True)
+    whole = list(walk(predict, table, z, 4.0))
+    returned = [step.returned for step in whole]
+    for count in range(len(table) + 1):
+        asked = []
+
+        def ask(z, row, asked=asked):
+            asked.append(row)
+            return predict(z, row)
+
+        resumed = walk(Replay(ask, returned[:count], z.device), table, z, 4.0)
+        for step, expected in zip(resumed, whole, strict=True):
+            for name in ("z", "z0_hat", "guidance", "returned"):
+                assert torch.equal(getattr(step, name), getattr(expected, name))
+        assert asked == list(range(count, len(table)))
 
 
 def test_unwritable_folders_are_named(tmp_path):

@@ -1,5 +1,6 @@
 """The two commands, as a user calls them."""
 
+import gc
 import json
 import os
 import pty
@@ -7,6 +8,7 @@ import signal
 import subprocess
 import sys
 import termios
+import weakref
 from pathlib import Path
 
 import imageio.v3 as iio
@@ -18,15 +20,20 @@ from PIL import Image
 
 from sdloop import render as render_module
 from sdloop import run as run_module
-from sdloop.config import load_config
-from sdloop.decode import decode_latents
 from sdloop.difference import difference_maps
 from sdloop.export.gif import enlarge
-from sdloop.runner import Runner, prepare
-from sdloop.showing import export_files
-from sdloop.trajectory import Trajectory
+from sdloop.job.config import RunConfig, load_config
+from sdloop.job.events import Finished, FramesDecoded, StageBegan, StageEnded, StepMade
+from sdloop.job.folder import ANIMATIONS, RunFiles
+from sdloop.job.plan import prepare
+from sdloop.job.runner import Runner
+from sdloop.model.predictor import UNetPredictor
+from sdloop.model.vae import decode_latents
+from sdloop.sampler.trajectory import Trajectory
 
-EXPORTS = export_files(["gif"])
+EXPORTS = [
+    path.name for path in RunFiles.of_config(Path(), RunConfig(prompt="a cat"), rows=6).linked
+]
 EVERYTHING = {*EXPORTS, "config.yaml", "manifest.json", "trajectory.safetensors"}
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
 
@@ -70,7 +77,7 @@ def test_run_leaves_the_folder_of_the_design(tiny_config, tmp_path, models):
 
 
 def test_run_returns_its_folder(tiny_config, tmp_path):
-    result = Runner(quiet=True).run(prepare(load_config(tiny_config)))
+    result = Runner().run(prepare(load_config(tiny_config)))
     assert result.folder == tmp_path / "run"
     assert result.config.prompt == "a cat"
     assert result.trajectory.latents.shape == (7, 4, 8, 8)
@@ -95,7 +102,7 @@ def test_render_again_is_identical_and_needs_no_unet(tiny_config, tmp_path, monk
     before = contents(folder)
     for name in EXPORTS:
         (folder / name).unlink()
-    monkeypatch.setattr("sdloop.loop.predict", None)
+    monkeypatch.setattr(UNetPredictor, "__call__", None)
     monkeypatch.setattr("sdloop.model.networks.load", None)
     assert render_module.main([str(folder)]) == 0
     assert contents(folder) == before
@@ -161,20 +168,20 @@ def test_every_format_is_written_and_overwriting_removes_them_all(tiny_config, t
     formats = ["gif", "webp", "apng", "mp4"]
     assert run_module.main([str(tiny_config), f"export.formats=[{', '.join(formats)}]"]) == 0
     folder = tmp_path / "run"
-    expected = EVERYTHING | set(export_files(formats))
+    expected = EVERYTHING | {f"{name}.{suffix}" for name in ANIMATIONS for suffix in formats}
     assert {entry.name for entry in folder.iterdir()} == expected
     for suffix in ("webp", "apng"):
         with Image.open(folder / f"evolution.{suffix}") as animation:
             assert animation.n_frames == 6
     assert run_module.main([str(tiny_config), "export.formats=[webp]", "--overwrite"]) == 0
-    expected = EVERYTHING - set(EXPORTS) | set(export_files(["webp"]))
+    expected = EVERYTHING - set(EXPORTS) | {name.replace(".gif", ".webp") for name in EXPORTS}
     assert {entry.name for entry in folder.iterdir()} == expected
 
 
 def test_film_without_its_library_is_refused_before_any_work(
     tiny_config, tmp_path, capsys, monkeypatch
 ):
-    monkeypatch.setattr("sdloop.wiring.find_spec", lambda name: None)
+    monkeypatch.setattr("sdloop.job.plan.find_spec", lambda name: None)
     assert run_module.main([str(tiny_config), "export.formats=[gif, mp4]"]) == 2
     assert "pip install 'sdloop[mp4]'" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
@@ -219,18 +226,63 @@ def test_negative_prompt_without_guidance_warns(tiny_config, capsys):
     assert "negative_prompt: has no effect" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("lost", ["guidance.png", "frames/003.png", "differences/000.png"])
+def test_finished_run_that_lost_any_file_is_made_again(tiny_config, tmp_path, lost):
+    options = [str(tiny_config), "export.png_frames=true"]
+    assert run_module.main(options) == 0
+    whole = (tmp_path / "run" / lost).read_bytes()
+    (tmp_path / "run" / lost).unlink()
+    assert run_module.main(options) == 0
+    assert (tmp_path / "run" / lost).read_bytes() == whole
+
+
+def test_render_removes_what_the_config_no_longer_names(tiny_config, tmp_path):
+    assert run_module.main([str(tiny_config), "export.png_frames=true"]) == 0
+    folder = tmp_path / "run"
+    (folder / "frames/notes.png").write_bytes(b"mine")
+    options = ["export.formats=[webp]", "difference.scale=global", "export.png_frames=false"]
+    assert render_module.main([str(folder), *options]) == 0
+    left = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    webp = {name.replace(".gif", ".webp") for name in EVERYTHING}
+    assert left == webp | {"frames/notes.png"}
+
+
+def test_library_leaves_the_process_as_it_was(tiny_config, capsys):
+    class Cycle:
+        pass
+
+    cycle = Cycle()
+    cycle.itself, gone = cycle, weakref.ref(cycle)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    del cycle
+    Runner().run(prepare(load_config(tiny_config)))
+    gc.collect()
+    assert gone() is None
+    assert gc.get_freeze_count() == 0
+    assert gc.isenabled()
+    assert {number: signal.getsignal(number) for number in handlers} == handlers
+    assert capsys.readouterr() == ("", "")
+
+
+def test_listener_is_told_of_every_stage_and_step(tiny_config, tmp_path):
+    told = []
+    Runner(told.append).run(prepare(load_config(tiny_config)))
+    steps = [event.step.row for event in told if isinstance(event, StepMade)]
+    assert steps == list(range(6))
+    began = [event.name for event in told if isinstance(event, StageBegan)]
+    ended = [event.name for event in told if isinstance(event, StageEnded)]
+    assert began == ended
+    assert {"import", "load", "text", "denoise", "decode", "measure", "page"} <= set(began)
+    assert sum(event.count for event in told if isinstance(event, FramesDecoded)) == 7 + 6
+    assert told[-1] == Finished(tmp_path / "run", told[-1].timings_ms)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupt_is_one_line(tiny_config, tmp_path, capsys, monkeypatch, number):
-    monkeypatch.setattr("sdloop.loop.predict", lambda *_: os.kill(os.getpid(), number))
+    monkeypatch.setattr(UNetPredictor, "__call__", lambda *_: os.kill(os.getpid(), number))
     assert run_module.main([str(tiny_config)]) == 128 + number
     assert capsys.readouterr().err == "interrupted; the same command carries on\n"
     assert not (tmp_path / "run").exists()
-
-
-def test_capture_keeps_both_halves(tiny_config, tmp_path):
-    assert run_module.main([str(tiny_config), "capture=[eps_uncond, eps_cond]"]) == 0
-    trajectory = Trajectory.load(tmp_path / "run/trajectory.safetensors")
-    assert trajectory.eps_uncond.shape == trajectory.eps_cond.shape == (6, 4, 8, 8)
 
 
 def test_run_of_another_config_is_not_overwritten(tiny_config, tmp_path, capsys):
@@ -264,15 +316,13 @@ def test_long_prompt_warns_with_the_words_that_were_cut(tiny_config, capsys):
 
 
 def test_values_that_are_not_finite_are_named(tiny_config, tmp_path, capsys, monkeypatch):
-    from sdloop import loop
+    real = UNetPredictor.__call__
 
-    real = loop.predict
+    def broken(predict, z, row):
+        returned = real(predict, z, row)
+        return torch.full_like(returned, torch.nan) if row >= 3 else returned
 
-    def broken(unet, z, timestep, embeddings, guided):
-        returned = real(unet, z, timestep, embeddings, guided)
-        return torch.where(timestep < 500, torch.nan, returned)
-
-    monkeypatch.setattr(loop, "predict", broken)
+    monkeypatch.setattr(UNetPredictor, "__call__", broken)
     assert run_module.main([str(tiny_config)]) == 2
     # 5 steps, offset 1: 801, 601, 601, 401
     assert "row 3 (timestep 401) gave values that are not finite" in capsys.readouterr().err
@@ -320,7 +370,7 @@ def test_several_configs_run_one_after_the_other(tiny_config, tmp_path, capsys, 
 def test_dry_run_prints_the_resolved_config_and_loads_nothing(tiny_config, tmp_path):
     code = (
         "import sys; from sdloop.run import main; code = main(sys.argv[1:]);"
-        "assert 'torch' not in sys.modules; sys.exit(code)"
+        "assert 'transformers' not in sys.modules; sys.exit(code)"
     )
     result = subprocess.run(
         [sys.executable, "-c", code, str(tiny_config), "--dry-run", "seed=5"],

@@ -12,12 +12,13 @@ import torch
 
 from sdloop import render as render_module
 from sdloop import run as run_module
-from sdloop.decode import decode_latents
-from sdloop.loop import denoise, initial_noise
-from sdloop.same_again import AMONG_OTHER_SEEDS, SameAgain
-from sdloop.schedule import make_schedule
-from sdloop.scheduler_config import read_settings
-from sdloop.text import encode_prompts
+from sdloop.job.sample import denoise
+from sdloop.job.tolerance import AMONG_OTHER_SEEDS, SameAgain
+from sdloop.model.text import encode_prompts
+from sdloop.model.vae import decode_latents
+from sdloop.sampler.loop import initial_noise
+from sdloop.sampler.methods import make_table
+from sdloop.sampler.scheduler_config import read_settings
 
 TIMES = "timings_ms"
 ASTRONAUT = Path(__file__).parents[1] / "configs/astronaut.yaml"
@@ -141,7 +142,7 @@ def among_seeds_and_alone(models, seeds, num_steps, prompt):
 
     As a share of the largest latent.
     """
-    schedule = make_schedule(read_settings(models.source.scheduler), num_steps)
+    schedule = make_table(read_settings(models.source.scheduler), num_steps)
     size = models.unet.config.sample_size
     z = initial_noise(seeds, 4, size, size)
     count = len(seeds)

@@ -3,7 +3,7 @@
 import torch
 from diffusers import StableDiffusionPipeline
 
-from sdloop.text import encode_prompts, words_cut
+from sdloop.model.text import encode_prompts, words_cut
 
 
 def test_embeddings_equal_the_pipelines(models, model_folder):

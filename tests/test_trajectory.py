@@ -10,7 +10,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from sdloop.errors import UserError
-from sdloop.trajectory import (
+from sdloop.sampler.trajectory import (
     FORMAT_VERSION,
     METADATA_KEY,
     OPTIONAL,
@@ -27,7 +27,7 @@ def trajectory():
 
     return Trajectory(
         tensor(4, 4, 8, 8), tensor(3, 4, 8, 8), torch.tensor([9, 5, 1]), tensor(3, 4, 8, 8),
-        None, tensor(3, 4, 8, 8), {"prompt": "ü"},
+        {"prompt": "ü"},
     )  # fmt: skip
 
 
@@ -35,9 +35,8 @@ def test_saved_reads_back_to_the_bit(tmp_path, trajectory):
     path = tmp_path / "trajectory.safetensors"
     trajectory.save(path)
     again = Trajectory.load(path)
-    for name in ("latents", "z0_hat", "timesteps", "guidance", "eps_cond"):
+    for name in ("latents", "z0_hat", "timesteps", "guidance"):
         assert torch.equal(getattr(again, name), getattr(trajectory, name))
-    assert again.eps_uncond is None
     assert again.config == {"prompt": "ü"}
     assert [entry.name for entry in tmp_path.iterdir()] == ["trajectory.safetensors"]
 

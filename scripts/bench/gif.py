@@ -21,17 +21,18 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageSequence
 
-from sdloop.decode import decode_latents
 from sdloop.difference import difference_maps, to_numpy, viridis
 from sdloop.export.gif import hold_last, write_gif
 from sdloop.export.palette import IndexedFrame, quantize
 from sdloop.export.threads import in_threads
-from sdloop.loop import denoise, initial_noise
+from sdloop.job.sample import denoise
 from sdloop.model.find import find
 from sdloop.model.networks import load
-from sdloop.schedule import make_schedule
-from sdloop.scheduler_config import read_settings
-from sdloop.text import encode_prompts
+from sdloop.model.text import encode_prompts
+from sdloop.model.vae import decode_latents
+from sdloop.sampler.loop import initial_noise
+from sdloop.sampler.methods import make_table
+from sdloop.sampler.scheduler_config import read_settings
 
 RESULT = Path(__file__).parent / "results/gif.json"
 PROMPT = "an astronaut relaxing on a tropical island"
@@ -42,7 +43,7 @@ def sampled_frames() -> NDArray[np.uint8]:
     """Sample at 512 px; uint8 (52, 512, 512, 3), the noise first."""
     source = find("bundled")
     models = load(source, torch.device("cpu"), torch.float32)
-    schedule = make_schedule(read_settings(source.scheduler), 50)
+    schedule = make_table(read_settings(source.scheduler), 50)
     embeddings = encode_prompts(models.tokenizer, models.text_encoder, [PROMPT], [""])
     noise = initial_noise([0], 4, SIDE, SIDE)
     denoised = denoise(models.unet, schedule, noise, embeddings, 3.5)

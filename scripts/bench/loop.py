@@ -1,6 +1,6 @@
-"""What the loop itself costs: denoise against the bare calls of the UNet that it makes.
+"""What the loop itself costs: a walk against the bare calls of the UNet that it makes.
 
-`loop_alone` is denoise around a network that answers at once: all that is not the UNet. `kept` is
+`loop_alone` is a walk around a network that answers at once: all that is not the UNet. `kept` is
 the same with every row kept on disk, so that a killed run could carry on.
 
 python scripts/bench/loop.py [--rounds 9]
@@ -13,33 +13,26 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import machine
 import torch
 
-from sdloop.loop import denoise, initial_noise
+from sdloop.job.progress import Progress
 from sdloop.model.find import find
 from sdloop.model.networks import load
-from sdloop.precompute import constants_of_run
-from sdloop.progress import Progress
-from sdloop.schedule import make_schedule
-from sdloop.scheduler_config import read_settings
-from sdloop.text import encode_prompts
+from sdloop.model.predictor import UNetPredictor
+from sdloop.model.text import encode_prompts
+from sdloop.sampler.loop import Predict, collect, initial_noise, walk
+from sdloop.sampler.methods import make_table
+from sdloop.sampler.scheduler_config import read_settings
 
 RESULT = Path(__file__).parent / "results/loop.json"
 GUIDANCE_SCALE = 3.5
 
 
-class AtOnce:
-    """A network that returns what it is given."""
-
-    device, dtype = torch.device("cpu"), torch.float32
-
-    def __call__(self, z: torch.Tensor, timestep: object, encoder_hidden_states: object) -> Any:  # noqa: ANN401 - diffusers' output
-        """Answer."""
-        return SimpleNamespace(sample=z)
+def at_once(z: torch.Tensor, row: int) -> torch.Tensor:
+    """Answer for a network, without one."""
+    return torch.cat([z, z])
 
 
 def seconds(function: Callable[[], object]) -> float:
@@ -57,47 +50,53 @@ def main() -> None:
     rounds = parser.parse_args().rounds
     source = find("bundled")
     models = load(source, torch.device("cpu"), torch.float32)
-    schedule = make_schedule(read_settings(source.scheduler), 50)
+    table = make_table(read_settings(source.scheduler), 50)
     embeddings = encode_prompts(models.tokenizer, models.text_encoder, ["a panda"], [""])
     z = initial_noise([0], 4, *source.sample_size)
     folder = tempfile.TemporaryDirectory()
-    doubled, timesteps = torch.cat([z, z]), torch.from_numpy(schedule.timesteps)
+    doubled = torch.cat([z, z])
+    timesteps = table.timesteps.tolist()
 
-    def keep() -> Progress:
+    def run(predict: Predict, kept: bool) -> None:
+        steps = walk(predict, table, z, GUIDANCE_SCALE)
+        if not kept:
+            collect(steps, z, len(table))
+            return
         path = Path(folder.name) / "progress"
-        return Progress(path, {}, len(schedule), doubled.shape, torch.float32)
+        with Progress(path, {}, len(table), doubled.shape, torch.float32) as progress:
+            collect(progress.keep(steps), z, len(table))
+        progress.discard()
+
+    def network(shortcuts: bool) -> Predict:
+        lock = models.lock if shortcuts else None
+        return UNetPredictor(models.unet, embeddings, timesteps, True, lock)
 
     def bare_calls() -> None:
-        for timestep in timesteps:
+        for timestep in torch.tensor(timesteps):
             models.unet(doubled, timestep, encoder_hidden_states=embeddings)
 
     def loop_alone() -> None:
-        denoise(AtOnce(), schedule, z, embeddings, GUIDANCE_SCALE)
+        run(at_once, kept=False)
 
     def loop_alone_kept() -> None:
-        with keep() as progress:
-            denoise(AtOnce(), schedule, z, embeddings, GUIDANCE_SCALE, on_row=progress.add)
-        progress.discard()
+        run(at_once, kept=True)
 
     def readable_loop() -> None:
-        denoise(models.unet, schedule, z, embeddings, GUIDANCE_SCALE)
+        run(network(shortcuts=False), kept=False)
 
-    def with_constants() -> None:
-        with constants_of_run(models.unet, embeddings, guided=True):
-            denoise(models.unet, schedule, z, embeddings, GUIDANCE_SCALE)
+    def with_shortcuts() -> None:
+        run(network(shortcuts=True), kept=False)
 
-    def with_constants_kept() -> None:
-        with constants_of_run(models.unet, embeddings, guided=True), keep() as progress:
-            denoise(models.unet, schedule, z, embeddings, GUIDANCE_SCALE, on_row=progress.add)
-        progress.discard()
+    def with_shortcuts_kept() -> None:
+        run(network(shortcuts=True), kept=True)
 
     contestants = (
         bare_calls,
         loop_alone,
         loop_alone_kept,
         readable_loop,
-        with_constants,
-        with_constants_kept,
+        with_shortcuts,
+        with_shortcuts_kept,
     )
     times: dict[str, list[float]] = {function.__name__: [] for function in contestants}
     for number in range(rounds + 1):
@@ -115,7 +114,7 @@ def main() -> None:
         print(f"{name:<19} {value:7.3f} s   {ratios[name]:6.3f} of the bare calls")
     result = {
         "machine": machine.facts(),
-        "rows": len(schedule),
+        "rows": len(table),
         "medians_s": medians,
         "median_ratios": ratios,
     }

@@ -14,15 +14,15 @@ import machine
 import torch
 from diffusers import AutoencoderKL
 
-from sdloop.decode import decode_latents
 from sdloop.device import choose_device
 from sdloop.difference import difference_maps
 from sdloop.measure.whole_run import measure_run
 from sdloop.model.find import find
 from sdloop.model.networks import load_vae
-from sdloop.schedule import make_schedule
-from sdloop.scheduler_config import read_settings
-from sdloop.trajectory import Trajectory
+from sdloop.model.vae import decode_latents
+from sdloop.sampler.methods import make_table
+from sdloop.sampler.scheduler_config import read_settings
+from sdloop.sampler.trajectory import Trajectory
 
 ROOT = Path(__file__).parents[2]
 STEPS = 50
@@ -57,12 +57,12 @@ def time_case(vae: AutoencoderKL, latent_px: int, rounds: int, decoded: int) -> 
         Seconds for decoding all frames and for measuring them, and their ratio.
     """
     device = vae.device
-    schedule = make_schedule(read_settings(find("bundled").scheduler), STEPS)
+    schedule = make_table(read_settings(find("bundled").scheduler), STEPS)
     rows = len(schedule)
     generator = torch.Generator().manual_seed(0)
     latents = torch.randn(rows + 1, 4, latent_px, latent_px, generator=generator)
     trajectory = Trajectory(
-        latents, latents[1:], torch.from_numpy(schedule.timesteps), latents[1:], None, None, {}
+        latents, latents[1:], torch.from_numpy(schedule.timesteps), latents[1:], {}
     )
     decode_latents(vae, latents[:1])  # the first call builds kernels
     decoding = (

@@ -66,9 +66,10 @@ def measure(case: Case, folder: Path) -> dict[str, int]:
 
 def run_child(samples: int, overrides: list[str]) -> None:
     """Predict, run, and print the peak of this process."""
-    from sdloop.config import load_config
-    from sdloop.memory.estimate import estimate
-    from sdloop.runner import Runner, prepare
+    from sdloop.job.config import load_config
+    from sdloop.job.forecast import estimate
+    from sdloop.job.plan import prepare
+    from sdloop.job.runner import Runner
 
     prepared = prepare(load_config(ROOT / "configs/astronaut.yaml", overrides))
     (ledger,) = estimate(prepared.config, prepared.source, prepared.schedule, samples)
@@ -86,10 +87,10 @@ def _run_batch(samples: int, prepared: object) -> None:
     import torch
 
     import sdloop
-    from sdloop.cli import Console
-    from sdloop.runner import Prepared
-    from sdloop.sampling import latent_shape
-    from sdloop.showing import Sampled, export_run
+    from sdloop.cli.console import Console
+    from sdloop.job.plan import Prepared
+    from sdloop.job.present import Sampled, export_run
+    from sdloop.job.sample import latent_shape
 
     assert isinstance(prepared, Prepared)
     config, schedule = prepared.config, prepared.schedule

@@ -9,13 +9,14 @@ from clock import Clock
 from numpy.typing import NDArray
 from task import DELAY_MS, GUIDANCE_SCALE, PROMPT, Frames, Task, shown_stages
 
-from sdloop.config import load_config
-from sdloop.decode import decode_latents
 from sdloop.difference import to_numpy
+from sdloop.job.config import load_config
+from sdloop.job.plan import prepare
+from sdloop.job.runner import Runner
 from sdloop.model.find import find
 from sdloop.model.networks import load_vae
-from sdloop.runner import Runner, prepare
-from sdloop.trajectory import Trajectory
+from sdloop.model.vae import decode_latents
+from sdloop.sampler.trajectory import Trajectory
 
 STAGE_NAMES = {"denoise": "steps", "difference": "differences", "animate": "GIFs"}
 
@@ -46,7 +47,7 @@ def write_config(task: Task) -> Path:
 
 def load(task: Task) -> Runner:
     """Make a runner; its first job loads the model."""
-    return Runner(quiet=True, overwrite=True)
+    return Runner(overwrite=True)
 
 
 def job(runner: Runner, task: Task, clock: Clock) -> Frames:

@@ -21,20 +21,25 @@ SOONEST = 0.02  # this share of the pixels may lie below the commitment map's da
 
 
 def write_measures(
-    folder: Path, measures: RunMeasures, final: NDArray[np.uint8], scale: int = 1
+    folder: Path,
+    measures: RunMeasures,
+    final: NDArray[np.uint8],
+    scale: int = 1,
+    guided: bool = True,
 ) -> None:
     """Write the numbers of each step and draw the maps.
 
     Args:
-        folder: The run's folder. Without guidance there is no guidance.png in it.
+        folder: The run's folder.
         measures: Of the run.
         final: uint8 (H, W, 3), the last frame, shown beside the maps.
         scale: Whole factor by which small pictures are enlarged.
+        guided: Whether there was guidance to draw.
     """
     write_steps(folder / "steps.csv", measures.columns())
     _draw_commitment(folder / "commitment.png", measures, final, scale)
     _draw_frequency(folder / "frequency.png", measures)
-    if measures.drive.guidance.any():
+    if guided:
         _draw_guidance(folder / "guidance.png", measures, final, scale)
 
 

@@ -28,7 +28,7 @@ from sdloop.difference import scale_to_indices, viridis
 from sdloop.export.charts import charts_of
 from sdloop.export.packing import Packed, pack
 from sdloop.files import replacing
-from sdloop.schedule import Schedule
+from sdloop.sampler.table import Table
 
 PAGE_BYTES = 7_900_000  # of a page with one run
 SHARED_PAGE_BYTES = 6_000_000  # a run's part of a page with several
@@ -77,7 +77,7 @@ class PageRun:
     images: NDArray[np.uint8]
     z0_hat: NDArray[np.uint8] | None
     differences: NDArray[np.float32]
-    schedule: Schedule
+    schedule: Table
     numbers: Mapping[str, NDArray[np.number]]
     stages: Sequence[int]
     files: Sequence[str] = ()
@@ -149,7 +149,7 @@ def _plain_run(run: PageRun, page: Path, budget_bytes: int) -> dict[str, Any]:
     files = [[base64.b64encode(file).decode() for file in stack] for stack in packed.stacks]
     schedule = run.schedule
     # frame 0 is where the first step starts, frame i + 1 where step i ends
-    alphas = np.concatenate([schedule.alphas_cumprod_from[:1], schedule.alphas_cumprod_to])
+    alphas = np.concatenate([schedule.signal_from[:1], schedule.signal_to]) ** 2
     way = Path(os.path.relpath(run.folder, page.parent))
     linked = [name for name in run.files if run.folder / name != page]
     return {
@@ -162,7 +162,7 @@ def _plain_run(run: PageRun, page: Path, budget_bytes: int) -> dict[str, Any]:
         "height": run.images.shape[1],
         "width": run.images.shape[2],
         "timesteps": schedule.timesteps.tolist(),
-        "base_frames": schedule.base_frame.tolist(),
+        "base_frames": schedule.base.tolist(),
         "alphas_cumprod": alphas.tolist(),
         "stages": list(run.stages),
         "numbers": _charted(run.numbers),

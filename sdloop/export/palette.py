@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 COLORS = 256
 COARSE_BITS, BITS, FINE_BITS = 4, 5, 6  # a channel
 MOST_CELLS = 7000  # a picture that fills more of them is too noisy to show finer ones
+MORE = 1
 MOVES = 4  # of the palette over coarse cells, before a last one over all
 DENSITY_POWER = 0.6
 BLOCK = 256  # products small enough for the cache, and for BLAS to need no threads of its own
@@ -65,7 +66,7 @@ def quantize(image: NDArray[np.uint8], colors: int = COLORS) -> IndexedFrame:
     if len(coarse) < 2 * colors:
         coarse = cells
     centers = _spread(coarse, colors)
-    for grid in (*[coarse] * MOVES, cells):
+    for grid in (*[coarse] * MOVES, *[cells] * (MORE if cells.bits > BITS else 1)):
         centers = _move(centers, grid)
     palette = np.rint(centers).astype(np.uint8)
     if len(cells) <= MOST_CELLS:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from sdloop.schedule import Schedule
+    from sdloop.sampler.table import Table
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Drive:
 
 
 def split_steps(
-    latents: Tensor, guidance: Tensor | None, schedule: Schedule, guidance_scale: float
+    latents: Tensor, guidance: Tensor | None, table: Table, guidance_scale: float
 ) -> Drive:
     """Split each step into what rescaling, the unconditional output and guidance did.
 
@@ -74,46 +74,35 @@ def split_steps(
     Args:
         latents: float32 (rows + 1, 4, h, w), on the CPU.
         guidance: float32 (rows, 4, h, w), eps_cond - eps_uncond; None without guidance.
-        schedule: The table that made them.
+        table: The table that made them.
         guidance_scale: s.
 
     Returns:
         The parts, which sum to the step to float64's rounding.
     """
-    rescaling = _rescaled(latents, schedule).diff(dim=0)
-    by_guidance = _guided(latents, guidance, schedule, guidance_scale).diff(dim=0)
+    rescaling = _rescaled(latents, table).diff(dim=0)
+    by_guidance = _guided(latents, guidance, table, guidance_scale).diff(dim=0)
     return Drive(rescaling, latents.double().diff(dim=0) - rescaling - by_guidance, by_guidance)
 
 
-def _rescaled(latents: Tensor, schedule: Schedule) -> Tensor:
+def _rescaled(latents: Tensor, table: Table) -> Tensor:
     """Add up how far rescaling has moved each frame from frame 0; float64, as `latents`."""
     moved = torch.zeros_like(latents, dtype=torch.float64)
-    for row, base in enumerate(schedule.base_frame.tolist()):
-        moved[row + 1] = moved[base] + (schedule.a[row] - 1) * latents[base].double()
+    for row, base in enumerate(table.base.tolist()):
+        moved[row + 1] = moved[base] + (table.a[row] - 1) * latents[base].double()
     return moved
 
 
 def _guided(
-    latents: Tensor, guidance: Tensor | None, schedule: Schedule, guidance_scale: float
+    latents: Tensor, guidance: Tensor | None, table: Table, guidance_scale: float
 ) -> Tensor:
     """Add up how far guidance has moved each frame from frame 0; float64, as `latents`."""
     moved = torch.zeros_like(latents, dtype=torch.float64)
     if guidance is None:
         return moved
-    in_eps = torch.from_numpy(schedule.eps_from_output).reshape(-1, 1, 1, 1)
+    in_eps = torch.from_numpy(table.eps_from_output).reshape(-1, 1, 1, 1)
     pull = guidance_scale * guidance.double() / in_eps
-    mixtures = torch.tensordot(torch.from_numpy(_weights_of_rows(schedule)), pull, dims=1)
-    for row, base in enumerate(schedule.base_frame.tolist()):
-        moved[row + 1] = moved[base] + schedule.b[row] * mixtures[row]
+    mixtures = torch.tensordot(torch.from_numpy(table.w * table.q), pull, dims=1)
+    for row, base in enumerate(table.base.tolist()):
+        moved[row + 1] = moved[base] + table.b[row] * mixtures[row]
     return moved
-
-
-def _weights_of_rows(schedule: Schedule) -> NDArray[np.float64]:
-    """Say how much of each row's output goes into each row, (rows, rows): w without its slots."""
-    rows = len(schedule)
-    kept = np.zeros(schedule.num_slots, dtype=np.int64)
-    weights = np.empty((rows, rows))
-    for row, slot in enumerate(schedule.slot):
-        kept[slot] = row
-        weights[row] = np.bincount(kept, schedule.w[row], minlength=rows)
-    return weights

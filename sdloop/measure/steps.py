@@ -12,8 +12,8 @@ from sdloop.difference import library_of, to_numpy
 
 if TYPE_CHECKING:
     from sdloop.difference import DifferenceMaps
-    from sdloop.schedule import Schedule
-    from sdloop.trajectory import Trajectory
+    from sdloop.sampler.table import Table
+    from sdloop.sampler.trajectory import Trajectory
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class StepMeasures:
 
     Attributes:
         row: int64, the row's number.
-        timestep: int64, the trained time that the network was asked about.
+        timestep: The trained time that the network was asked about; int64 where all are whole.
         alpha_cumprod_from: Cumulative alpha where the step starts.
         alpha_cumprod_to: Cumulative alpha where it ends.
         log_snr: ln(alpha / (1 - alpha)) at `timestep`.
@@ -37,7 +37,7 @@ class StepMeasures:
     """
 
     row: NDArray[np.int64]
-    timestep: NDArray[np.int64]
+    timestep: NDArray[np.number]
     alpha_cumprod_from: NDArray[np.float64]
     alpha_cumprod_to: NDArray[np.float64]
     log_snr: NDArray[np.float64]
@@ -50,12 +50,12 @@ class StepMeasures:
     difference_max: NDArray[np.float64]
 
 
-def measure_steps(trajectory: Trajectory, schedule: Schedule, maps: DifferenceMaps) -> StepMeasures:
+def measure_steps(trajectory: Trajectory, table: Table, maps: DifferenceMaps) -> StepMeasures:
     """Measure every row of a run.
 
     Args:
         trajectory: The run's latents, N rows.
-        schedule: The table that made them.
+        table: The table that made them.
         maps: The N differences of its decoded frames.
 
     Returns:
@@ -68,20 +68,19 @@ def measure_steps(trajectory: Trajectory, schedule: Schedule, maps: DifferenceMa
     products = norms[1:] * norms[:-1]
     cosine = np.full(len(steps), np.nan)
     np.divide(dots, products, out=cosine[1:], where=products > 0)
-    alpha = schedule.alphas_cumprod
     xp = library_of(maps.values)
     guidance_rms = np.full(len(steps), np.nan)
     if trajectory.guidance is not None:
         guidance_rms = _rms(trajectory.guidance.flatten(1).double().numpy())
     return StepMeasures(
         row=np.arange(len(steps)),
-        timestep=schedule.timesteps,
-        alpha_cumprod_from=schedule.alphas_cumprod_from,
-        alpha_cumprod_to=schedule.alphas_cumprod_to,
-        log_snr=np.log(alpha / (1 - alpha)),
+        timestep=_counted(table.timesteps),
+        alpha_cumprod_from=table.signal_from**2,
+        alpha_cumprod_to=table.signal_to**2,
+        log_snr=2 * np.log(table.signal / table.noise),
         z_rms=_rms(frames[1:]),
         step_rms=_rms(steps),
-        eps_rms=_rms(_guided_eps(frames[:-1], trajectory, schedule)),
+        eps_rms=_rms(_guided_eps(frames[:-1], trajectory, table)),
         guidance_rms=guidance_rms,
         step_cosine=cosine,
         difference_mean=to_numpy(xp.mean(maps.values, (1, 2))).astype(np.float64),
@@ -90,12 +89,18 @@ def measure_steps(trajectory: Trajectory, schedule: Schedule, maps: DifferenceMa
 
 
 def _guided_eps(
-    z: NDArray[np.float64], trajectory: Trajectory, schedule: Schedule
+    z: NDArray[np.float64], trajectory: Trajectory, table: Table
 ) -> NDArray[np.float64]:
     """Recover the guided eps of every row, (rows, elements), from z and z0_hat."""
     z0_hat = trajectory.z0_hat.flatten(1).double().numpy()
-    output = (z0_hat - schedule.z0_from_z[:, None] * z) / schedule.z0_from_output[:, None]
-    return schedule.eps_from_z[:, None] * z + schedule.eps_from_output[:, None] * output
+    output = (z0_hat - table.z0_from_z[:, None] * z) / table.z0_from_output[:, None]
+    return table.eps_from_z[:, None] * z + table.eps_from_output[:, None] * output
+
+
+def _counted(timesteps: NDArray[np.float64]) -> NDArray[np.number]:
+    """Write times as whole numbers where they are."""
+    whole = timesteps.astype(np.int64)
+    return whole if (whole == timesteps).all() else timesteps
 
 
 def _rms(values: NDArray[np.float64]) -> NDArray[np.float64]:

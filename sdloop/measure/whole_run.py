@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from sdloop.difference import DifferenceMaps
-    from sdloop.schedule import Schedule
-    from sdloop.trajectory import Trajectory
+    from sdloop.sampler.table import Table
+    from sdloop.sampler.trajectory import Trajectory
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class RunMeasures:
 
 def measure_run(
     trajectory: Trajectory,
-    schedule: Schedule,
+    table: Table,
     guidance_scale: float,
     images: Tensor,
     maps: DifferenceMaps,
@@ -71,7 +71,7 @@ def measure_run(
 
     Args:
         trajectory: The run's latents, N rows.
-        schedule: The table that made them.
+        table: The table that made them.
         guidance_scale: s of the run.
         images: uint8 (N + 1, H, W, 3), its decoded frames, on any device.
         maps: Their N differences, on the same device.
@@ -84,8 +84,8 @@ def measure_run(
     final = images[-1]
     on_object = object_mask(final) if mask is None else torch.from_numpy(mask).to(images.device)
     return RunMeasures(
-        measure_steps(trajectory, schedule, maps),
-        split_steps(trajectory.latents, trajectory.guidance, schedule, guidance_scale),
+        measure_steps(trajectory, table, maps),
+        split_steps(trajectory.latents, trajectory.guidance, table, guidance_scale),
         measure_commitment(images, tolerance),
         frequency_timeline(images),
         measure_placement(maps.values, final, on_object),

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sdloop.documents import parse_json, read_file
-from sdloop.errors import UserError, shown
+from sdloop.errors import UserError, explain
 
 Layers = Annotated[int, Field(ge=1, le=4)]
 Channels = Annotated[int, Field(ge=1, le=64)]
@@ -113,13 +113,22 @@ class VaeConfig(Part):
     norm_num_groups: Width = 32
     sample_size: Annotated[int, Field(ge=1, le=8192)] = 32
     scaling_factor: Annotated[float, Field(gt=1e-4, le=1e4)] = 0.18215
-    shift_factor: None = None
+    shift_factor: Annotated[float, Field(ge=-1e4, le=1e4)] | None = None
     latents_mean: None = None
     latents_std: None = None
     force_upcast: bool = True
     use_quant_conv: bool = True
     use_post_quant_conv: bool = True
     mid_block_add_attention: bool = True
+
+    @property
+    def overflows_in_half(self) -> bool:
+        """Tell whether the file says that float16 is not enough, as Stable Diffusion XL's does.
+
+        diffusers' default is true where a file says nothing, as Stable Diffusion 1.5's does not,
+        and its pipeline decodes that in float16 all the same.
+        """
+        return self.force_upcast and "force_upcast" in self.model_fields_set
 
 
 class TextConfig(Part):
@@ -193,13 +202,3 @@ def read_part(name: str, path: Path, kind: type[P]) -> P:
             f"model = {name}: {path.parent.name} has {explain(error)}; supported is the layout of "
             "Stable Diffusion 1.x and 2.x"
         ) from None
-
-
-def explain(error: ValidationError) -> str:
-    """Say which key of a model's config holds what, and what it must be."""
-    first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"] if part != "function-after")
-    said = first["msg"].replace("Input should be", "must be")
-    if first["type"] == "missing":
-        return f"no {key}"
-    return f"{key} = {shown(first['input'])}: {said}"

@@ -9,21 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from sdloop.errors import UserError, reason_of
-from sdloop.model.config_files import (
-    TextConfig,
-    TokenizerConfig,
-    UNetConfig,
-    VaeConfig,
-    read_json,
-    read_part,
-)
+from sdloop.model.sd import STABLE_DIFFUSION
 from sdloop.model.source import ModelSource
-from sdloop.model.weight_files import STEMS, hub_snapshot, weight_names
+from sdloop.model.weight_files import hub_snapshot, weight_names
 
 BUNDLED = Path(__file__).parents[1] / "bundled"
 SINGLE_FILE_LAYOUT = "stable-diffusion-v1-5/stable-diffusion-v1-5"
 SMALL_FILES = ("model_index.json", "tokenizer/*", "scheduler/*.json", "*/config.json")
-LARGEST_TOKENIZER_BYTES = 16_000_000
 HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
 
@@ -46,12 +38,13 @@ def find(name: str, config_from: str | None = None) -> ModelSource:
         return _find_checkpoint(name, _path_of(name), config_from)
     path = BUNDLED if name == "bundled" else _path_of(name)
     if _is_folder(path):
-        source = _read_folder(name, path, from_hub=False)
-        for component in STEMS:
+        source = STABLE_DIFFUSION.check(name, path)
+        for component in STABLE_DIFFUSION.parts:
             weight_names(source, component)
         return source
     if HUB_ID.fullmatch(name):
-        return _read_folder(name, hub_snapshot(name, SMALL_FILES), from_hub=True)
+        source = STABLE_DIFFUSION.check(name, hub_snapshot(name, SMALL_FILES))
+        return replace(source, from_hub=True)
     raise UserError(
         f"model = {name}: no such folder; allowed: bundled, a folder in diffusers' layout, "
         f"a .safetensors checkpoint, or a hub id such as {SINGLE_FILE_LAYOUT}"
@@ -72,46 +65,7 @@ def _find_checkpoint(name: str, path: Path, config_from: str | None) -> ModelSou
             raise UserError(
                 f"model = {name}: configs and tokenizer come from model_config_from, and {error}"
             ) from None
-    return replace(_read_folder(name, folder, from_hub=False), checkpoint=path)
-
-
-def _read_folder(name: str, folder: Path, from_hub: bool) -> ModelSource:
-    """Read the configs and refuse what the loop cannot do."""
-    text = read_part(name, folder / "text_encoder/config.json", TextConfig)
-    unet = read_part(name, folder / "unet/config.json", UNetConfig)
-    vae = read_part(name, folder / "vae/config.json", VaeConfig)
-    scheduler = read_json(name, folder / "scheduler/scheduler_config.json")
-    widths = unet.cross_attention_dim
-    expected = (
-        ("unet has in_channels", unet.in_channels, vae.latent_channels),
-        ("unet has out_channels", unet.out_channels, vae.latent_channels),
-        ("unet has cross_attention_dim", widths, text.hidden_size),
-    )
-    for what, given, wanted in expected:
-        if given != wanted and given != (wanted,) * len(unet.block_out_channels):
-            raise UserError(
-                f"model = {name}: {what} = {given}; supported: {wanted}, as its other parts have"
-            )
-    _check_tokenizer(name, folder / "tokenizer", text)
-    return ModelSource(name, folder, None, from_hub, text, unet, vae, scheduler)
-
-
-def _check_tokenizer(name: str, folder: Path, text: TextConfig) -> None:
-    """Refuse a tokenizer that is not there, of absurd size, or longer than the text encoder."""
-    if not _is_folder(folder):
-        raise UserError(f"model = {name}: has no tokenizer folder")
-    config = read_part(name, folder / "tokenizer_config.json", TokenizerConfig)
-    if config.model_max_length > text.max_position_embeddings:
-        raise UserError(
-            f"model = {name}: tokenizer has model_max_length = {config.model_max_length}; the text "
-            f"encoder takes {text.max_position_embeddings} tokens"
-        )
-    for path in folder.iterdir():
-        if path.is_file() and path.stat().st_size > LARGEST_TOKENIZER_BYTES:
-            raise UserError(
-                f"model = {name}: tokenizer/{path.name} is larger than "
-                f"{LARGEST_TOKENIZER_BYTES} bytes"
-            )
+    return replace(STABLE_DIFFUSION.check(name, folder), checkpoint=path)
 
 
 def _path_of(name: str) -> Path:

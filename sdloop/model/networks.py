@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sdloop.errors import UserError, reason_of
+from sdloop.model.sd import STABLE_DIFFUSION
 from sdloop.model.single_file import check_checkpoint, rename_weights
 from sdloop.model.source import ModelSource
 from sdloop.model.tensor_file import read_weights
-from sdloop.model.weight_files import STEMS, fetch_weights, weight_names
+from sdloop.model.weight_files import fetch_weights, weight_names
 
 if TYPE_CHECKING:
     import torch
@@ -29,13 +31,23 @@ OLD_ATTENTION_NAMES = {  # of VAEs saved before diffusers 0.13, Stable Diffusion
 
 @dataclass(frozen=True)
 class Models:
-    """The loaded networks, in eval mode, on one device, in one dtype."""
+    """The loaded networks, in eval mode, on one device, in one dtype.
+
+    Attributes:
+        source: What they were loaded from.
+        tokenizer: The model's.
+        text_encoder: The model's.
+        unet: The model's.
+        vae: The model's; in float32 where its config says that float16 is not enough.
+        lock: Held while a call swaps modules of the UNet, so that threads may share it.
+    """
 
     source: ModelSource
     tokenizer: CLIPTokenizer
     text_encoder: CLIPTextModel
     unet: UNet2DConditionModel
     vae: AutoencoderKL
+    lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     @property
     def device(self) -> torch.device:
@@ -57,7 +69,7 @@ def load(source: ModelSource, device: torch.device, dtype: torch.dtype) -> Model
     Args:
         source: What `find` returned.
         device: Where to.
-        dtype: Of all three networks.
+        dtype: Of all three networks; see `Models.vae` for the exception.
 
     Returns:
         The networks, in eval mode.
@@ -68,8 +80,10 @@ def load(source: ModelSource, device: torch.device, dtype: torch.dtype) -> Model
     fetch_weights(source, dtype.itemsize == 2)
     tokenizer = _load_tokenizer(source)
     with ThreadPoolExecutor() as pool:
-        begun = [_begin(source, component, device, dtype, pool) for component in STEMS]
-        text_encoder, unet, vae = (finish() for finish in begun)
+        finish = {
+            part: _begin(source, part, device, dtype, pool) for part in STABLE_DIFFUSION.parts
+        }
+        text_encoder, unet, vae = finish["text_encoder"](), finish["unet"](), finish["vae"]()
     return Models(source, tokenizer, text_encoder, unet, vae)
 
 
@@ -78,6 +92,14 @@ def load_vae(source: ModelSource, device: torch.device, dtype: torch.dtype) -> A
     fetch_weights(source, dtype.itemsize == 2, ("vae",))
     with ThreadPoolExecutor() as pool:
         return _begin(source, "vae", device, dtype, pool)()
+
+
+def _dtype_of(source: ModelSource, part: str, dtype: torch.dtype) -> torch.dtype:
+    """Choose a part's dtype: the model's, unless its config says that float16 is not enough."""
+    import torch
+
+    upcast = part == "vae" and dtype == torch.float16 and source.vae.overflows_in_half
+    return torch.float32 if upcast else dtype
 
 
 def compile_networks(models: Models) -> None:
@@ -129,13 +151,14 @@ def _begin(
         files = weight_names(source, component, dtype.itemsize == 2)
     else:
         files = {source.checkpoint: check_checkpoint(source.checkpoint)[component]}
-    network = make_network(source, component)
+    network = STABLE_DIFFUSION.make_network(source, component)
     outlines = {
         name: torch.empty(shape, device="meta")
         for shapes in files.values()
         for name, shape in shapes.items()
     }
     _fill(network, source, component, outlines)
+    dtype = _dtype_of(source, component, dtype)
     named = f"model = {source.name}: {component}"
     reads = [
         pool.submit(read_weights, path, names, device, dtype, named)
@@ -151,40 +174,6 @@ def _begin(
         return _place(network, device)
 
     return finish
-
-
-def make_network(source: ModelSource, component: str) -> Any:  # noqa: ANN401 - one of three classes
-    """Make a network without memory for its weights.
-
-    Args:
-        source: What `find` returned.
-        component: "text_encoder", "unet" or "vae".
-
-    Returns:
-        The network, on the meta device.
-
-    Raises:
-        UserError: Values of its config do not go together.
-    """
-    import torch
-
-    try:
-        with torch.device("meta"):
-            if component == "text_encoder":
-                from transformers import CLIPTextConfig, CLIPTextModel
-
-                # only the pooled output, which nobody uses, asks for tokens by number
-                tokens = dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"), 0)
-                return CLIPTextModel(
-                    CLIPTextConfig(**source.text.arguments(), **tokens, attn_implementation="sdpa")
-                )
-            from diffusers import AutoencoderKL, UNet2DConditionModel
-
-            if component == "unet":
-                return UNet2DConditionModel(**source.unet.arguments())
-            return AutoencoderKL(**source.vae.arguments())
-    except Exception as error:  # values that do not go together raise whatever comes of it
-        raise _misfit(source, component, error) from None
 
 
 def _fill(network: Any, source: ModelSource, component: str, weights: dict[str, Tensor]) -> None:  # noqa: ANN401

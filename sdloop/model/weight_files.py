@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import BaseModel, Field, ValidationError
 
 from sdloop.documents import opened
-from sdloop.errors import UserError, reason_of
-from sdloop.model.config_files import explain, read_json
+from sdloop.errors import UserError, explain, reason_of
+from sdloop.model.config_files import read_json
 from sdloop.model.tensor_file import check_weights, read_header
 
 if TYPE_CHECKING:

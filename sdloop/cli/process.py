@@ -1,0 +1,98 @@
+"""A command as a process: errors as one line, signals, exit codes, a quick end."""
+
+import atexit
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+from sdloop.errors import UserError
+
+USER_ERROR, SYSTEM_ERROR = 2, 1
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal asked the process to end."""
+
+    def __init__(self, number: int) -> None:
+        """Keep the signal's number."""
+        super().__init__(number)
+        self.exit_code = 128 + number  # as shells say it
+
+
+def exit_code_of(command: Callable[[], None]) -> int:
+    """Run a command; show an error that the user can mend as one line on stderr.
+
+    Args:
+        command: Does the work.
+
+    Returns:
+        0; 2 for a UserError; 1 for what the system refused; 130 after SIGINT, 143 after SIGTERM.
+    """
+    for stream in ("stdout", "stderr"):
+        if getattr(sys, stream) is None:  # it was closed, and the next file would take its place
+            setattr(sys, stream, Path(os.devnull).open("w"))  # noqa: SIM115 - to the very end
+    try:
+        with _signals_raised():
+            command()
+            sys.stdout.flush()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return USER_ERROR
+    except MemoryError as error:
+        print(f"error: {str(error) or 'out of memory'}", file=sys.stderr)
+        return SYSTEM_ERROR
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"error: {where}{error.strerror or error}", file=sys.stderr)
+        return SYSTEM_ERROR
+    except Interrupted as interrupt:
+        print("interrupted; the same command carries on", file=sys.stderr)
+        return interrupt.exit_code
+    return 0
+
+
+def leave(exit_code: int) -> NoReturn:
+    """End the process as Python does, but for its last search for garbage, which takes seconds.
+
+    A signal that comes meanwhile changes nothing any more.
+    """
+    for each in SIGNALS:
+        signal.signal(each, lambda number, frame: os._exit(exit_code))
+    atexit._run_exitfuncs()  # of profilers and the like
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):  # it was told already, or there is nobody to tell
+            stream.flush()
+    os._exit(exit_code)
+
+
+@contextmanager
+def _signals_raised() -> Iterator[None]:
+    """Let the signals that ask for an end raise Interrupted; a second one ends at once."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        os._exit(128 + number)  # no file is half written at any moment
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        for each in heard:
+            signal.signal(each, end)
+        raise Interrupted(number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread hears signals
+        return
+    before = {each: signal.getsignal(each) for each in SIGNALS}
+    heard = [each for each, handler in before.items() if handler is not signal.SIG_IGN]
+    for each in heard:
+        signal.signal(each, interrupt)
+    try:
+        yield
+    finally:
+        for each in heard:
+            signal.signal(each, before[each] or signal.SIG_DFL)

@@ -1,0 +1,260 @@
+"""YAML and key=value overrides -> a frozen RunConfig; unknown keys are refused by name."""
+
+import difflib
+import unicodedata
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+)
+
+from sdloop.documents import parse_yaml, read_file
+from sdloop.errors import UserError, shown
+from sdloop.files import replacing
+
+SMALLEST_PX, LARGEST_PX = 8, 8192
+LONGEST_PROMPT = 10_000  # characters; text encoders take some 300
+LONGEST_PATH = 4096
+LONGEST_QUOTE = 100
+# what no row of a run depends on; `render` may change these, and where and in what it decodes
+SHOWN_KEYS = ("decode", "difference", "measure", "export")
+RENDER_KEYS = (*SHOWN_KEYS, "device", "dtype")
+
+
+def _check_text(text: str) -> str:
+    """Refuse what no text holds: control characters but line ends and tabs, half characters."""
+    return _without_controls(text, allowed="\n\t")
+
+
+def _check_path(text: str) -> str:
+    """Refuse what no name holds that a user means."""
+    return _without_controls(text, allowed="")
+
+
+def _without_controls(text: str, allowed: str) -> str:
+    """Name the first control character (C0, C1) or lone surrogate."""
+    for char in text:
+        if unicodedata.category(char) in ("Cc", "Cs") and char not in allowed:
+            raise ValueError(f"must not hold the control character U+{ord(char):04X}")
+    return text
+
+
+Prompt = Annotated[str, Field(max_length=LONGEST_PROMPT), AfterValidator(_check_text)]
+PathText = Annotated[str, Field(min_length=1, max_length=LONGEST_PATH), AfterValidator(_check_path)]
+Size = Annotated[int, Field(ge=SMALLEST_PX, le=LARGEST_PX)]
+DelayMs = Annotated[int, Field(ge=20, le=600_000, multiple_of=10)]
+
+
+class _Frozen(BaseModel):
+    """Refuses unknown keys, changes, and values that would need conversion."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, validate_default=True
+    )
+
+
+class SchedulerConfig(_Frozen):
+    """Which sampler; what is null is taken from the model's own scheduler config."""
+
+    type: Literal["model", "ddim", "pndm"] = "model"
+    num_steps: Annotated[int, Field(ge=1, le=1000)] = 50
+    timestep_spacing: Literal["leading", "linspace", "trailing"] | None = None
+    steps_offset: Annotated[int, Field(ge=0, le=999)] | None = None
+    set_alpha_to_one: bool | None = None
+    skip_prk_steps: bool | None = None
+
+
+class DecodeConfig(_Frozen):
+    """How latents become pictures; a batch size of null lets the free memory decide."""
+
+    batch_size: Annotated[int, Field(ge=1, le=4096)] | None = None
+    z0_hat: bool = True
+
+
+class DifferenceConfig(_Frozen):
+    """How a difference in RGB becomes one value a pixel, and what is full scale."""
+
+    reduce: Literal["mean", "max", "rms"] = "mean"
+    scale: Literal["image", "global"] = "image"
+
+
+class MeasureConfig(_Frozen):
+    """What is measured against: the object's mask (null guesses it), the tolerance in levels."""
+
+    mask: PathText | None = None
+    tolerance: Annotated[int, Field(ge=0, le=255)] = 8
+
+
+class ExportConfig(_Frozen):
+    """What is drawn; delays in milliseconds, by GIF's clock multiples of 10.
+
+    A scale of null enlarges small pictures to about 256 px; stages of null are five, spread evenly.
+    """
+
+    delay_ms: DelayMs = 100
+    hold_ms: DelayMs = 2000
+    scale: Annotated[int, Field(ge=1, le=16)] | None = None
+    stages: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(
+        default=None, strict=False, min_length=1, max_length=12
+    )
+    formats: tuple[Literal["gif", "webp", "apng", "mp4"], ...] = Field(
+        default=("gif",), strict=False
+    )
+    png_frames: bool = False
+
+
+class RunConfig(_Frozen):
+    """Everything that a run depends on."""
+
+    prompt: Prompt
+    negative_prompt: Prompt = ""
+    model: PathText = "bundled"
+    model_config_from: PathText | None = None
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    height: Size | None = None
+    width: Size | None = None
+    guidance_scale: Annotated[float, Field(ge=1, le=100)] = 7.5
+    scheduler: SchedulerConfig = SchedulerConfig()
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:[0-9]{1,3})?)$")] = "auto"
+    dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
+    compile: bool = False
+    decode: DecodeConfig = DecodeConfig()
+    difference: DifferenceConfig = DifferenceConfig()
+    measure: MeasureConfig = MeasureConfig()
+    export: ExportConfig = ExportConfig()
+    output: PathText = "runs/run"
+
+
+def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
+    """Read a config file and put overrides over it.
+
+    Args:
+        path: A YAML file that holds a mapping. Without an `output` key a run of it goes to
+            runs/<name of the file>.
+        overrides: `key=value` texts; dots reach into nested values, values are YAML.
+
+    Returns:
+        The checked config.
+
+    Raises:
+        UserError: One line that names the file, the key, the value and what is allowed.
+    """
+    values = _read_mapping(path)
+    for override in overrides:
+        _apply_override(values, override)
+    if "output" not in values:
+        values["output"] = _default_output(path)
+    try:
+        return RunConfig.model_validate(values)
+    except ValidationError as error:
+        raise UserError(f"{path}: {_explain(error)}") from None
+
+
+def identity_of(config: RunConfig) -> dict[str, Any]:
+    """Return the part of a config on which the rows of a run depend, as plain values."""
+    return config.model_dump(mode="json", exclude={*SHOWN_KEYS, "output"})
+
+
+def dump_config(config: RunConfig) -> str:
+    """Return the config as YAML text, every value written out."""
+    return yaml.safe_dump(
+        config.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=100
+    )
+
+
+def write_config(path: Path, config: RunConfig) -> None:
+    """Write a config file that `load_config` reads back, whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_text(dump_config(config), encoding="utf-8")
+
+
+def _read_mapping(path: Path) -> dict[str, Any]:
+    """Read a YAML file whose top is a mapping."""
+    try:
+        text = read_file(path, str(path)).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: is not YAML: {error}") from None
+    values = parse_yaml(text, f"{path}:")
+    if not isinstance(values, dict):
+        raise UserError(f"{path}: must be a YAML mapping (key: value), not {_type_name(values)}")
+    return values
+
+
+def _default_output(path: Path) -> str:
+    """Make a run's folder of a config file's name, which must not lead out of runs/."""
+    try:
+        if path.stem.startswith(".") or not path.stem:
+            raise ValueError("begins with a dot")
+        return f"runs/{_check_path(path.stem)}"
+    except ValueError as error:
+        raise UserError(
+            f"{path}: no folder is made of this name, which {error}; say output=..."
+        ) from None
+
+
+def _type_name(value: object) -> str:
+    """Name a YAML value's type as YAML does."""
+    names = {list: "a list", str: "a text", type(None): "empty"}
+    return names.get(type(value), f"a {type(value).__name__}")
+
+
+def _apply_override(values: dict[str, Any], override: str) -> None:
+    """Set one dotted key."""
+    key, equals, text = override.partition("=")
+    key = key.strip()
+    if not equals or not key or not key.isprintable():
+        raise UserError(f"{shown(override)}: an override is key=value, such as seed=3")
+    *parents, leaf = key.split(".")
+    for parent in parents:
+        inner = values.setdefault(parent, {})
+        if not isinstance(inner, dict):
+            raise UserError(f"{_cut(key)}: {_cut(parent)} holds no keys of its own")
+        values = inner
+    is_text = not parents and _is_text(leaf)
+    values[leaf] = text if is_text else parse_yaml(text, f"{_cut(key)} = {_cut(text)}:")
+
+
+def _is_text(key: str) -> bool:
+    """Tell whether a top-level key takes text as it stands ("prompt=yes" is no truth value)."""
+    field = RunConfig.model_fields.get(key)
+    return field is not None and field.annotation is str
+
+
+def _explain(error: ValidationError) -> str:
+    """Say the first thing that is wrong in one line."""
+    first = error.errors()[0]
+    path = [str(part) for part in first["loc"]]
+    key = _cut(".".join(path))
+    if first["type"] == "extra_forbidden":
+        allowed = _keys_beside(path)
+        close = difflib.get_close_matches(path[-1], allowed, n=1)
+        hint = f"did you mean {close[0]}? " if close else ""
+        return f"{key}: unknown key; {hint}allowed: {', '.join(allowed)}"
+    if first["type"] == "missing":
+        return f"{key}: is missing"
+    message = first["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+    if "pattern" in message:
+        message = "allowed: auto, cpu, mps, cuda, cuda:<number>"
+    return f"{key} = {shown(first['input'])}: {message}" if key else message
+
+
+def _cut(text: str) -> str:
+    """Cut a text that a message quotes without quotes."""
+    return text if len(text) <= LONGEST_QUOTE else f"{text[:LONGEST_QUOTE]}..."
+
+
+def _keys_beside(path: list[str]) -> list[str]:
+    """List the keys allowed where an unknown one stood."""
+    model: type[BaseModel] = RunConfig
+    for part in path[:-1]:
+        annotation = model.model_fields[part].annotation
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            model = annotation
+    return list(model.model_fields)

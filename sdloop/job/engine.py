@@ -1,0 +1,102 @@
+"""A model's networks, loaded, with the way of walking the loop that suits their device."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from sdloop.model.networks import Models, compile_networks, load
+from sdloop.model.sd import STABLE_DIFFUSION
+from sdloop.model.weight_files import hash_weights
+from sdloop.sampler.graph import GraphWalker
+from sdloop.sampler.loop import Replay, Step, walk
+
+if TYPE_CHECKING:
+    from sdloop.job.plan import Plan
+    from sdloop.model.family import Conditioning, Family
+    from sdloop.sampler.table import Table
+
+
+@dataclass(frozen=True)
+class Engine:
+    """What runs of one model, on one device, in one dtype, share.
+
+    Attributes:
+        family: The model's.
+        models: The networks.
+        compiled: Whether torch.compile translates them.
+        weights_sha256: By file name, once they are known; gigabytes are hashed in a thread.
+    """
+
+    family: Family
+    models: Models
+    compiled: bool
+    weights_sha256: Future[dict[str, str]]
+    _graph: GraphWalker | None
+
+    @classmethod
+    def start(cls, plan: Plan) -> Engine:
+        """Load a plan's model.
+
+        Raises:
+            UserError: The weights cannot be had or do not fit their configs.
+        """
+        models = load(plan.source, plan.device, plan.dtype)
+        if plan.config.compile:
+            compile_networks(models)
+        graph = GraphWalker() if plan.device.type == "cuda" else None
+        hashing = ThreadPoolExecutor(1)
+        hashes = hashing.submit(hash_weights, plan.source, plan.half)
+        hashing.shutdown(wait=False)
+        return cls(STABLE_DIFFUSION, models, plan.config.compile, hashes, graph)
+
+    def serves(self, plan: Plan) -> bool:
+        """Tell whether `start` would make an equal engine for a plan."""
+        ours = (self.models.source, self.models.device, self.models.dtype, self.compiled)
+        theirs = (plan.source, _indexed(plan), plan.dtype, plan.config.compile)
+        return ours == theirs
+
+    def walk(
+        self,
+        table: Table,
+        z: Tensor,
+        conditioning: Conditioning,
+        guidance_scale: float,
+        returned: Sequence[Tensor] = (),
+    ) -> Iterator[Step]:
+        """Walk the table's rows.
+
+        On CUDA every row is a replay of one graph. Elsewhere the readable loop runs, with what is
+        constant over the run computed once; a compiled UNet is left as it was compiled.
+
+        Args:
+            table: The sampler's.
+            z: float32 (samples, channels, h, w), frame 0, on the networks' device.
+            conditioning: What the family made of the prompts.
+            guidance_scale: s in uncond + s (cond - uncond).
+            returned: What the network returned in the first rows of this very walk, where that is
+                known already; it is not asked about these.
+
+        Yields:
+            One step a row.
+        """
+        timesteps = table.timesteps.tolist()
+        shortcuts = self._graph is None and not self.compiled
+        predict = self.family.predictor(self.models, conditioning, timesteps, shortcuts)
+        if self._graph is not None:
+            return self._graph.walk(predict, table, z, guidance_scale, returned=returned)
+        return walk(Replay(predict, returned, z.device), table, z, guidance_scale)
+
+
+def _indexed(plan: Plan) -> object:
+    """Name the very device: "cuda" is whichever CUDA device is the current one."""
+    import torch
+
+    device = plan.device
+    if device.type == "cuda" and device.index is None:
+        return torch.device("cuda", torch.cuda.current_device())
+    return device

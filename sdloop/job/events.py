@@ -1,0 +1,144 @@
+"""What happens while a run is made, told to whoever listens: the library itself prints nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sdloop.memory.shortage import naming_stage
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sdloop.sampler.loop import Step
+
+
+@dataclass(frozen=True)
+class StageBegan:
+    """A stage of a run began.
+
+    Attributes:
+        name: "import", "load", "text", "denoise", "decode" and so on.
+        total: How many parts it has; None where nobody counts them.
+        done: How many of these are there already.
+    """
+
+    name: str
+    total: int | None = None
+    done: int = 0
+
+
+@dataclass(frozen=True)
+class StageAdvanced:
+    """Some more parts of a stage are done."""
+
+    name: str
+    count: int
+
+
+@dataclass(frozen=True)
+class StageEnded:
+    """A stage ended, well or by an error."""
+
+    name: str
+    took_ms: float
+
+
+@dataclass(frozen=True)
+class StepMade:
+    """A row of the walk was issued; on a GPU its tensors may not be computed yet."""
+
+    step: Step
+
+
+@dataclass(frozen=True)
+class FramesDecoded:
+    """Some more frames, or z0_hats, were decoded."""
+
+    count: int
+
+
+@dataclass(frozen=True)
+class Warned:
+    """Something may not be what the user meant."""
+
+    message: str
+
+
+@dataclass(frozen=True)
+class Noted:
+    """Something that the user should know."""
+
+    message: str
+
+
+@dataclass(frozen=True)
+class Finished:
+    """Everything is written.
+
+    Attributes:
+        path: Where it is.
+        timings_ms: Each stage's time, in order.
+    """
+
+    path: Path
+    timings_ms: dict[str, float]
+
+
+Event = (
+    StageBegan | StageAdvanced | StageEnded | StepMade | FramesDecoded | Warned | Noted | Finished
+)
+Listener = Callable[[Event], None]
+
+
+def ignore(event: Event) -> None:
+    """Listen to nothing."""
+
+
+class Stages:
+    """Tells a listener of stages and keeps each one's time.
+
+    Attributes:
+        listen: Gets every event.
+        timings_ms: Each finished stage's time, in order; one that comes twice is summed up.
+    """
+
+    def __init__(self, listen: Listener) -> None:
+        """Begin with no stage."""
+        self.listen = listen
+        self.timings_ms: dict[str, float] = {}
+
+    @contextmanager
+    def stage(
+        self, name: str, total: int | None = None, done: int = 0
+    ) -> Iterator[Callable[[int], None]]:
+        """Time a block and name it in the error of a memory that ran out.
+
+        Args:
+            name: The stage's.
+            total: How many parts it has.
+            done: How many of these are there already.
+
+        Yields:
+            What tells that some more parts are done.
+
+        Raises:
+            OutOfMemory: Memory ran out in the block.
+        """
+        start = time.perf_counter()
+        self.listen(StageBegan(name, total, done))
+        took_ms = 0.0
+        try:
+            with naming_stage(name):
+                yield lambda count: self.listen(StageAdvanced(name, count))
+            took_ms = (time.perf_counter() - start) * 1000
+            self.timings_ms[name] = round(self.timings_ms.get(name, 0) + took_ms, 1)
+        finally:
+            self.listen(StageEnded(name, took_ms))
+
+    def finish(self, path: Path) -> None:
+        """Tell that everything is written."""
+        self.listen(Finished(path, dict(self.timings_ms)))

@@ -1,0 +1,128 @@
+"""A run's folder: the names of its files, and the object that a run returns."""
+
+from __future__ import annotations
+
+import html
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sdloop.job.config import RunConfig, load_config
+
+if TYPE_CHECKING:
+    from sdloop.sampler.trajectory import Trajectory
+
+CONFIG_FILE, MANIFEST_FILE = "config.yaml", "manifest.json"
+TRAJECTORY_FILE, PAGE_FILE = "trajectory.safetensors", "index.html"
+PROGRESS_FILE = ".progress"  # only as long as the run is not finished
+STRIP_FILE, STEPS_FILE = "strip.png", "steps.csv"
+COMMITMENT_FILE, FREQUENCY_FILE, GUIDANCE_FILE = (
+    "commitment.png",
+    "frequency.png",
+    "guidance.png",
+)
+ANIMATIONS, FORMATS = ("frames", "difference", "evolution"), ("gif", "webp", "apng", "mp4")
+FRAMES_FOLDER, DIFFERENCES_FOLDER = "frames", "differences"
+IFRAME_STYLE = "width: 100%; height: 920px; border: 0"
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """What the exports of a run write, as paths in its folder.
+
+    Attributes:
+        linked: What the page links to and is itself, in this order.
+        frames: The PNGs of frames and maps; none unless they are asked for.
+    """
+
+    linked: tuple[Path, ...]
+    frames: tuple[Path, ...]
+
+    @classmethod
+    def of_config(cls, folder: Path, config: RunConfig, rows: int) -> RunFiles:
+        """Name the files of a config.
+
+        Args:
+            folder: The run's.
+            config: The run's.
+            rows: How many its table has.
+
+        Returns:
+            Those that this very config writes.
+        """
+        export = config.export
+        names = [f"{name}.{suffix}" for suffix in export.formats for name in ANIMATIONS]
+        names += [STRIP_FILE, STEPS_FILE, COMMITMENT_FILE, FREQUENCY_FILE]
+        names += [GUIDANCE_FILE] * (config.guidance_scale != 1)
+        frames = [
+            *numbered_pictures(folder / FRAMES_FOLDER, rows + 1),
+            *numbered_pictures(folder / DIFFERENCES_FOLDER, rows),
+        ]
+        return cls(
+            tuple(folder / name for name in (*names, PAGE_FILE)),
+            tuple(frames if export.png_frames else ()),
+        )
+
+    @classmethod
+    def ever_in(cls, folder: Path) -> RunFiles:
+        """Name all files that any config may have written to a folder."""
+        animations = [f"{name}.{suffix}" for suffix in FORMATS for name in ANIMATIONS]
+        measured = (STRIP_FILE, STEPS_FILE, COMMITMENT_FILE, FREQUENCY_FILE, GUIDANCE_FILE)
+        return cls(
+            tuple(folder / name for name in (*animations, *measured, PAGE_FILE)),
+            tuple(
+                picture
+                for name in (FRAMES_FOLDER, DIFFERENCES_FOLDER)
+                for picture in (folder / name).glob("*.png")
+                if picture.stem.isdecimal() and len(picture.stem) >= 3
+            ),
+        )
+
+    @property
+    def all(self) -> tuple[Path, ...]:
+        """Return both."""
+        return (*self.linked, *self.frames)
+
+
+def numbered_pictures(folder: Path, count: int) -> list[Path]:
+    """Name one PNG a picture, 000.png onwards."""
+    digits = max(3, len(str(count - 1)))
+    return [folder / f"{number:0{digits}d}.png" for number in range(count)]
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """A finished run; in a notebook it shows itself as its page.
+
+    Attributes:
+        folder: Where its files are.
+    """
+
+    folder: Path
+
+    @property
+    def config(self) -> RunConfig:
+        """Read every value that was used."""
+        return load_config(self.folder / CONFIG_FILE)
+
+    @property
+    def trajectory(self) -> Trajectory:
+        """Read the latents of every step, and what else was captured."""
+        from sdloop.sampler.trajectory import Trajectory
+
+        return Trajectory.load(self.folder / TRAJECTORY_FILE)
+
+    def __fspath__(self) -> str:
+        """Stand for the folder wherever a path is taken."""
+        return str(self.folder)
+
+    def _repr_html_(self) -> str | None:
+        """Show the page in a frame of its own, which can neither see nor change the notebook."""
+        page = self.folder / PAGE_FILE
+        if not page.is_file():
+            return None  # the notebook falls back on the text
+        return (
+            f'<iframe title="{html.escape(str(self.folder))}" sandbox="allow-scripts" '
+            f'style="{IFRAME_STYLE}" srcdoc="{html.escape(page.read_text(encoding="utf-8"))}">'
+            "</iframe>"
+        )

@@ -1,0 +1,104 @@
+"""What a run was made with: versions, device, weights, times."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sdloop.device import name_of
+from sdloop.documents import parse_json, read_file
+from sdloop.files import replacing
+
+if TYPE_CHECKING:
+    from sdloop.job.plan import Plan
+    from sdloop.job.present import Shown
+
+FORMAT_VERSION = 1
+PACKAGES = ("sdloop", "torch", "transformers", "diffusers", "numpy", "imageio", "pillow")
+
+
+def made_with(plan: Plan, weights_sha256: Mapping[str, str]) -> dict[str, Any]:
+    """Return on what, beside its config, the bytes of a run depend.
+
+    Args:
+        plan: The run's.
+        weights_sha256: Of the files that the networks are loaded from, by name.
+
+    Returns:
+        Plain values: versions, the device's name, the weights.
+    """
+    import torch
+
+    on_cuda = plan.device.type == "cuda"
+    name = torch.cuda.get_device_name(plan.device) if on_cuda else ""
+    versions = {package: metadata.version(package) for package in PACKAGES}
+    return {
+        "versions": {"python": platform.python_version(), **versions},
+        "device_name": name or platform.processor() or platform.machine(),
+        "weights_sha256": dict(weights_sha256),
+    }
+
+
+def write_manifest(
+    path: Path,
+    plan: Plan,
+    made_with: Mapping[str, Any],
+    timings_ms: Mapping[str, float],
+    shown: Shown,
+) -> None:
+    """Write the manifest.
+
+    Args:
+        path: The JSON file.
+        plan: The run's.
+        made_with: As the function of this name returns it.
+        timings_ms: Time of each stage.
+        shown: Its pictures and what was measured of them.
+    """
+    import torch
+
+    facts = {
+        "format_version": FORMAT_VERSION,
+        **made_with,
+        "platform": platform.platform(),
+        "device": str(plan.device),
+        "dtype": name_of(plan.dtype),
+        "threads": torch.get_num_threads(),
+        "seeds": [plan.config.seed],
+        "rows": len(plan.table),
+        "model": plan.config.model,
+        **_facts_of(shown),
+        "timings_ms": dict(timings_ms),
+    }
+    _write(path, facts)
+
+
+def update_manifest(path: Path, shown: Shown) -> None:
+    """Put what was shown anew into a manifest that `write_manifest` wrote.
+
+    Args:
+        path: The JSON file; nothing is done if it is not there.
+        shown: The run's pictures and what was measured of them.
+
+    Raises:
+        UserError: What is there is no manifest.
+    """
+    if path.exists():
+        facts = parse_json(read_file(path, str(path)), f"{path}:")
+        _write(path, facts | _facts_of(shown))
+
+
+def _facts_of(shown: Shown) -> dict[str, Any]:
+    """Return the entries that follow from the pictures."""
+    return {"measures": shown.measures.facts(), "same_again": asdict(shown.same_again)}
+
+
+def _write(path: Path, facts: Mapping[str, Any]) -> None:
+    """Write the file, whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")

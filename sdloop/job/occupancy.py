@@ -1,0 +1,177 @@
+"""A run's folder while a process works in it: who may, what is there, what may be replaced."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock, Timeout
+
+from sdloop.documents import parse_json, read_file
+from sdloop.errors import UserError
+from sdloop.files import check_writable, remove_unfinished
+from sdloop.job.config import dump_config
+from sdloop.job.folder import (
+    CONFIG_FILE,
+    DIFFERENCES_FOLDER,
+    FRAMES_FOLDER,
+    MANIFEST_FILE,
+    PROGRESS_FILE,
+    TRAJECTORY_FILE,
+    RunFiles,
+)
+from sdloop.job.progress import read_facts
+
+if TYPE_CHECKING:
+    from sdloop.job.config import RunConfig
+    from sdloop.job.plan import Plan
+
+LOCK_FILE = ".lock"
+
+
+@contextmanager
+def occupy(folder: Path, key: str = "output =") -> Iterator[None]:
+    """Hold a run's folder for this process alone, free of what a killed one was writing.
+
+    Args:
+        folder: Created if missing; removed if it stays empty.
+        key: What the user called it.
+
+    Raises:
+        UserError: It cannot be written to, or another process holds it.
+    """
+    check_writable(folder, key)
+    is_new = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / LOCK_FILE)
+    try:
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise UserError(
+                f"{key} {folder}: another process is at work there; wait for it or use another "
+                "folder"
+            ) from None
+        _tidy(folder)
+        yield
+    finally:
+        if lock.is_locked:
+            with suppress(OSError):  # a system that does not remove open files keeps it, empty
+                (folder / LOCK_FILE).unlink()
+            lock.release()
+        if is_new:
+            with suppress(OSError):  # unless something was written
+                folder.rmdir()
+
+
+def _tidy(folder: Path) -> None:
+    """Remove what a killed process was writing, and links that lead out of the folder."""
+    remove_unfinished(folder)
+    for name in (FRAMES_FOLDER, DIFFERENCES_FOLDER):
+        if (folder / name).is_symlink():  # pictures would be laid, and removed, elsewhere
+            (folder / name).unlink()
+        remove_unfinished(folder / name)
+
+
+def check_replaceable(plan: Plan) -> None:
+    """Never lay a run over another one, finished or not, that the user did not give up.
+
+    Args:
+        plan: The run's; its folder is looked at.
+
+    Raises:
+        UserError: The folder holds something else.
+    """
+    folder = plan.folder
+    if (folder / CONFIG_FILE).is_file():
+        if not _holds_config(folder, plan.config):
+            raise _occupied(folder, "holds a run of another config")
+    elif any(path.name not in (LOCK_FILE, PROGRESS_FILE) for path in folder.iterdir()):
+        raise UserError(
+            f"output = {folder}: holds files that are no run; use another folder or --overwrite"
+        )
+    unfinished = read_facts(folder / PROGRESS_FILE)
+    if unfinished and unfinished.get("config") != plan.identity:
+        raise _occupied(folder, "holds an unfinished run of another config")
+
+
+def is_under_way(plan: Plan) -> bool:
+    """Tell whether its folder holds files of this very run, and the last of them is missing."""
+    return _holds_config(plan.folder, plan.config) and not (plan.folder / MANIFEST_FILE).exists()
+
+
+def is_whole(plan: Plan) -> bool:
+    """Tell whether its folder holds this very run, finished and with all its files."""
+    folder = plan.folder
+    if not _holds_config(folder, plan.config):
+        return False
+    exported = RunFiles.of_config(folder, plan.config, len(plan.table)).all
+    return all(
+        path.is_file() for path in (folder / MANIFEST_FILE, folder / TRAJECTORY_FILE, *exported)
+    )
+
+
+def _holds_config(folder: Path, config: RunConfig) -> bool:
+    """Tell whether the config that is saved in a folder is this one, to the letter."""
+    saved = folder / CONFIG_FILE
+    return saved.is_file() and saved.read_bytes() == dump_config(config).encode()
+
+
+def check_made_with(folder: Path, made_with: Mapping[str, Any]) -> None:
+    """Refuse to take a finished run for one that would come out otherwise today.
+
+    Args:
+        folder: The run's.
+        made_with: What the manifest would hold, of that on which the run's bytes depend.
+
+    Raises:
+        UserError: The run was made with something else.
+    """
+    path = folder / MANIFEST_FILE
+    try:
+        saved = parse_json(read_file(path, str(path)), f"{path}:")
+        then = _flatten({key: saved[key] for key in made_with})
+    except (UserError, KeyError):
+        raise _occupied(folder, f"{MANIFEST_FILE} is damaged") from None
+    for key, now in _flatten(made_with).items():
+        if then.get(key) != now:
+            made = f"holds this run made with {key} {then.get(key)}, which is now {now}"
+            raise _occupied(folder, made)
+
+
+def _occupied(folder: Path, why: str) -> UserError:
+    """Say why a folder is left alone, and what the user can do."""
+    return UserError(f"output = {folder}: {why}; use another folder (output=...) or --overwrite")
+
+
+def _flatten(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Put the values of inner mappings beside those of the outer one."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= value if isinstance(value, Mapping) else {key: value}
+    return flat
+
+
+def remove_exports(folder: Path, but: RunFiles | None = None) -> None:
+    """Remove what earlier exports left, so that none of it stands among the new ones.
+
+    Args:
+        folder: The run's.
+        but: What stays.
+    """
+    staying = set(but.all if but else ())
+    for path in RunFiles.ever_in(folder).all:
+        if path not in staying:
+            path.unlink(missing_ok=True)
+    for name in (FRAMES_FOLDER, DIFFERENCES_FOLDER):
+        with suppress(OSError):  # not there, or something in it is not ours
+            (folder / name).rmdir()
+
+
+def clear(folder: Path) -> None:
+    """Remove an earlier run; its config goes last: until then the folder holds a run."""
+    remove_exports(folder)
+    for name in (MANIFEST_FILE, TRAJECTORY_FILE, CONFIG_FILE):
+        (folder / name).unlink(missing_ok=True)

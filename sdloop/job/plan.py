@@ -1,0 +1,213 @@
+"""A config, a model's facts and a device -> what will run, with nothing left open."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sdloop.device import check_device
+from sdloop.errors import UserError
+from sdloop.export.limits import check_delays, fitting_scale
+from sdloop.export.mask import read_mask
+from sdloop.job.config import LARGEST_PX, SMALLEST_PX, RunConfig, identity_of
+from sdloop.model.find import find
+from sdloop.sampler.methods import make_table
+from sdloop.sampler.scheduler_config import SchedulerSettings, read_settings
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from numpy.typing import NDArray
+
+    from sdloop.model.source import ModelSource
+    from sdloop.sampler.table import Table
+
+DEFAULT_STAGES = 5
+SMALL_PX = 256  # pictures are enlarged to about this size where no scale is given
+OVERRIDABLE = ("timestep_spacing", "steps_offset", "set_alpha_to_one", "skip_prk_steps")
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A run as far as it can be settled without a network library.
+
+    Attributes:
+        config: With size, scheduler and scale written out.
+        source: The model's facts.
+        table: The sampler's.
+    """
+
+    config: RunConfig
+    source: ModelSource
+    table: Table
+
+    @property
+    def folder(self) -> Path:
+        """Return where the run goes."""
+        return Path(self.config.output)
+
+    @property
+    def guided(self) -> bool:
+        """Tell whether the network is asked about both halves, [uncond, cond]."""
+        return self.config.guidance_scale != 1
+
+    @cached_property
+    def size(self) -> tuple[int, int]:
+        """Return the pictures' (height, width) in pixels."""
+        return _size(self.config, self.source)
+
+    @property
+    def latent_shape(self) -> tuple[int, int, int]:
+        """Return a latent's (channels, height, width)."""
+        factor = self.source.vae_factor
+        return self.source.latent_channels, self.size[0] // factor, self.size[1] // factor
+
+    @property
+    def scale(self) -> int:
+        """Return the factor by which pictures are enlarged."""
+        return self.config.export.scale or 1
+
+    @property
+    def stages(self) -> tuple[int, ...]:
+        """Return the rows that the strip shows and the page marks."""
+        return self.config.export.stages or spread_stages(len(self.table))
+
+    @property
+    def mask(self) -> NDArray[np.bool_] | None:
+        """Read where the object is, bool (H, W); None lets the last frame tell."""
+        path = self.config.measure.mask
+        return None if path is None else read_mask(Path(path), *self.size)
+
+
+@dataclass(frozen=True)
+class Plan(Prepared):
+    """What will run.
+
+    Attributes:
+        config: With every value written out.
+        source: The model's facts.
+        table: The sampler's.
+        device: Of the networks.
+        dtype: Of the networks.
+    """
+
+    device: torch.device
+    dtype: torch.dtype
+
+    @property
+    def half(self) -> bool:
+        """Tell whether the networks are in half precision."""
+        return self.dtype.itemsize == 2
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Return what makes a trajectory the same one, of what the user can choose."""
+        return identity_of(self.config)
+
+
+def prepare(config: RunConfig) -> Prepared:
+    """Do every check that needs no network library; a mistake is told at once.
+
+    Args:
+        config: As the user wrote it.
+
+    Returns:
+        The run, but for its device.
+
+    Raises:
+        UserError: Says what does not fit.
+    """
+    check_device(config.device)
+    if "mp4" in config.export.formats and find_spec("av") is None:
+        raise UserError("export.formats = mp4: needs PyAV; pip install 'sdloop[mp4]'")
+    source = find(config.model, config.model_config_from)
+    size = _size(config, source)
+    settings = _settings(config, source)
+    table = make_table(settings, config.scheduler.num_steps)
+    _check_stages(config, len(table))
+    if config.measure.mask:
+        read_mask(Path(config.measure.mask), *size)
+    export = config.export
+    scale = fitting_scale(
+        export.scale,
+        max(1, round(SMALL_PX / min(size))),
+        export.formats,
+        size,
+        len(export.stages) if export.stages else DEFAULT_STAGES,
+    )
+    check_delays(export.formats, len(table) + 1, export.delay_ms, export.hold_ms)
+    written = {key: getattr(settings, key) for key in OVERRIDABLE} | {"type": settings.kind}
+    settled = {
+        "height": size[0],
+        "width": size[1],
+        "scheduler": config.scheduler.model_copy(update=written),
+        "export": export.model_copy(update={"scale": scale}),
+    }
+    return Prepared(config.model_copy(update=settled), source, table)
+
+
+def settle(prepared: Prepared) -> Plan:
+    """Choose device and dtype.
+
+    Args:
+        prepared: What `prepare` made of a config.
+
+    Returns:
+        The plan.
+
+    Raises:
+        UserError: torch cannot use this device.
+    """
+    from sdloop.device import choose_device, name_of
+
+    device, dtype = choose_device(prepared.config.device, prepared.config.dtype)
+    named = {"device": str(device), "dtype": name_of(dtype)}
+    config = prepared.config.model_copy(update=named)
+    return Plan(config, prepared.source, prepared.table, device, dtype)
+
+
+def spread_stages(rows: int, count: int = DEFAULT_STAGES) -> tuple[int, ...]:
+    """Spread up to `count` stages evenly over the rows, first and last among them."""
+    import numpy as np
+
+    return tuple(int(row) for row in np.unique(np.linspace(0, rows - 1, count).round()))
+
+
+def _size(config: RunConfig, source: ModelSource) -> tuple[int, int]:
+    """Return (height, width) in pixels, the model's where the config says nothing."""
+    factor = source.vae_factor
+    height = config.height or source.sample_size[0] * factor
+    width = config.width or source.sample_size[1] * factor
+    for key, pixels in (("height", height), ("width", width)):
+        if not SMALLEST_PX <= pixels <= LARGEST_PX:
+            raise UserError(
+                f"{key} = {pixels}, the model's: allowed: {SMALLEST_PX} to {LARGEST_PX}"
+            )
+        if pixels % factor:
+            raise UserError(f"{key} = {pixels}: allowed: multiples of {factor}, the VAE's factor")
+    return height, width
+
+
+def _settings(config: RunConfig, source: ModelSource) -> SchedulerSettings:
+    """Put the config's values over those of the model's scheduler."""
+    given = config.scheduler
+    settings = read_settings(source.scheduler, None if given.type == "model" else given.type)
+    overrides = {key: getattr(given, key) for key in OVERRIDABLE}
+    return replace(
+        settings, **{key: value for key, value in overrides.items() if value is not None}
+    )
+
+
+def _check_stages(config: RunConfig, rows: int) -> None:
+    """Refuse stages beyond the last row."""
+    stages: Sequence[int] = config.export.stages or ()
+    for stage in stages:
+        if stage >= rows:
+            raise UserError(
+                f"export.stages = {list(stages)}: stage {stage} is beyond the last row; allowed: "
+                f"0 to {rows - 1}, or null for five spread evenly"
+            )

@@ -1,0 +1,163 @@
+"""A trajectory -> its pictures and numbers -> every file that is written of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sdloop.job.folder import (
+    DIFFERENCES_FOLDER,
+    FRAMES_FOLDER,
+    PAGE_FILE,
+    STRIP_FILE,
+    TRAJECTORY_FILE,
+    RunFiles,
+)
+
+if TYPE_CHECKING:
+    import numpy as np
+    from diffusers import AutoencoderKL
+    from numpy.typing import NDArray
+
+    from sdloop.difference import DifferenceMaps
+    from sdloop.export.page import PageRun
+    from sdloop.job.events import Stages
+    from sdloop.job.plan import Plan
+    from sdloop.job.tolerance import SameAgain
+    from sdloop.measure.whole_run import RunMeasures
+    from sdloop.sampler.trajectory import Trajectory
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What is to be seen of a run, as NumPy arrays.
+
+    Attributes:
+        images: uint8 (rows + 1, H, W, 3), the frames.
+        z0_hat: uint8 (rows, H, W, 3), the predicted clean pictures; None where not wanted.
+        maps: The frames' differences.
+        measures: All that was measured.
+        same_again: How far another run of it may differ.
+    """
+
+    images: NDArray[np.uint8]
+    z0_hat: NDArray[np.uint8] | None
+    maps: DifferenceMaps
+    measures: RunMeasures
+    same_again: SameAgain
+
+
+def show(plan: Plan, trajectory: Trajectory, vae: AutoencoderKL, stages: Stages) -> Shown:
+    """Decode and measure a run.
+
+    Args:
+        plan: The run's.
+        trajectory: What it captured, now or earlier.
+        vae: The model's.
+        stages: Are told of what happens.
+
+    Returns:
+        Its pictures and numbers.
+    """
+    from sdloop.difference import difference_maps, to_numpy
+    from sdloop.job.events import FramesDecoded
+    from sdloop.job.tolerance import SameAgain
+    from sdloop.measure.whole_run import measure_run
+    from sdloop.model.sd import STABLE_DIFFUSION
+
+    config = plan.config
+    wanted = len(trajectory.latents) + len(trajectory.z0_hat) * config.decode.z0_hat
+    batches: list[int] = []
+    with stages.stage("decode", wanted) as advance:
+
+        def on_frames(count: int) -> None:
+            batches.append(count)
+            stages.listen(FramesDecoded(count))
+            advance(count)
+
+        size = config.decode.batch_size
+        decoded = STABLE_DIFFUSION.decode(vae, trajectory.latents, size, on_frames)
+        z0_hat = None
+        if config.decode.z0_hat:
+            z0_hat = STABLE_DIFFUSION.decode(
+                vae, trajectory.z0_hat, size, on_frames, "z0_hat of row {}".format
+            )
+    with stages.stage("difference"):
+        on_device = difference_maps(decoded, config.difference.reduce, config.difference.scale)
+        pictures, maps = to_numpy(decoded), on_device.to_numpy()
+        clean = None if z0_hat is None else to_numpy(z0_hat)
+    with stages.stage("measure"):
+        measures = measure_run(
+            trajectory,
+            plan.table,
+            config.guidance_scale,
+            decoded,
+            on_device,
+            plan.mask,
+            config.measure.tolerance,
+        )
+    same_again = SameAgain.of_run(vae, batches, trajectory.config)
+    return Shown(pictures, clean, maps, measures, same_again)
+
+
+def export_run(
+    plan: Plan, folder: Path, trajectory: Trajectory, vae: AutoencoderKL, stages: Stages
+) -> Shown:
+    """Decode a trajectory and write everything that is shown of it.
+
+    Args:
+        plan: The run's.
+        folder: Where to; a saved run's may have moved since it was planned.
+        trajectory: What it captured, now or earlier.
+        vae: The model's.
+        stages: Are told of what happens.
+
+    Returns:
+        What was shown.
+    """
+    from sdloop.difference import viridis
+    from sdloop.export.animation import write_animations
+    from sdloop.export.measures import write_measures
+    from sdloop.export.page import write_page
+    from sdloop.export.png import write_frames
+    from sdloop.export.strip import write_strip
+
+    export, scale = plan.config.export, plan.scale
+    shown = show(plan, trajectory, vae, stages)
+    images, maps = shown.images, shown.maps
+    with stages.stage("animate"):
+        write_animations(
+            folder, images, maps, export.formats, export.delay_ms, export.hold_ms, scale
+        )
+    with stages.stage("export"):
+        color_bar = plan.config.difference.scale == "global"
+        write_strip(folder / STRIP_FILE, images, maps, plan.stages, scale, color_bar)
+        write_measures(folder, shown.measures, images[-1], scale, plan.guided)
+        if export.png_frames:
+            write_frames(folder / FRAMES_FOLDER, images)
+            write_frames(folder / DIFFERENCES_FOLDER, maps.indices, viridis())
+    with stages.stage("page"):
+        write_page(folder / PAGE_FILE, [page_run(plan, folder, shown)])
+    return shown
+
+
+def page_run(plan: Plan, folder: Path, shown: Shown) -> PageRun:
+    """Put together what the page shows of a run."""
+    from sdloop.export.measures import stills_of
+    from sdloop.export.page import PageRun
+
+    linked = RunFiles.of_config(folder, plan.config, len(plan.table)).linked
+    files = [path.name for path in (*linked, folder / TRAJECTORY_FILE) if path.exists()]
+    return PageRun(
+        folder=folder,
+        config=plan.config.model_dump(mode="json"),
+        images=shown.images,
+        z0_hat=shown.z0_hat,
+        differences=shown.maps.values,
+        schedule=plan.table,
+        numbers=shown.measures.columns(),
+        stages=plan.stages,
+        files=files,
+        stills=[still for still in stills_of(shown.measures) if (folder / still.file).exists()],
+    )

@@ -1,0 +1,212 @@
+"""Finished rows on disk while a loop is under way, so that a run that was killed carries on.
+
+A row is kept as what the network returned for it, to the bit. All else follows from that by the
+loop's own sums, which take no time beside the network's.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import torch
+from torch import Tensor
+
+from sdloop.documents import parse_json
+from sdloop.errors import UserError
+from sdloop.files import naming
+
+if TYPE_CHECKING:
+    from sdloop.sampler.loop import Step
+
+VERSION_KEY, FORMAT_VERSION = "sdloop_progress", 1
+LARGEST_HEADER_BYTES = 2**20
+CHECKSUM_BYTES = 4
+CARRIERS = {2: torch.int16, 4: torch.int32}  # NumPy knows no bfloat16; bits are bits
+
+
+class Progress:
+    """A file of rows: one line of facts, then each row's checksum and values.
+
+    Rows are written in a thread of their own, which alone waits for the device. A row that was cut
+    off or damaged ends the file: it and what follows is computed again.
+
+    Attributes:
+        returned: What the network returned in the rows that were there already, on the CPU.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        facts: Mapping[str, Any],
+        rows: int,
+        shape: Sequence[int],
+        dtype: torch.dtype,
+    ) -> None:
+        """Take up the rows of a file, or begin it anew.
+
+        Args:
+            path: The file.
+            facts: Plain values; all on which the rows depend. A file with others is replaced.
+            rows: How many the run has.
+            shape: Of what the network returns, (2 batch or batch, channels, h, w).
+            dtype: Likewise.
+
+        Raises:
+            OSError: The file cannot be written.
+        """
+        self._path, self._rows, self._shape, self._dtype = path, rows, tuple(shape), dtype
+        self._header = _header_of({**facts, "shape": list(shape), "dtype": str(dtype)})
+        self._pool = ThreadPoolExecutor(1)
+        self._writes: list[Future[None]] = []
+        with naming(path):
+            self.returned = self._read()
+            self._file = self._begin()
+
+    def keep(self, steps: Iterable[Step]) -> Iterator[Step]:
+        """Keep the rows of a walk that are not there yet.
+
+        Args:
+            steps: Of the walk, from row 0 on; what the network returned stays unchanged, and need
+                not be computed yet.
+
+        Yields:
+            The same steps.
+
+        Raises:
+            OSError: An earlier row could not be written.
+        """
+        known = len(self.returned)
+        for step in steps:
+            if step.row >= known:
+                self._add(step.row, step.returned)
+            yield step
+
+    def _add(self, row: int, output: Tensor) -> None:
+        """Have one more row written."""
+        self._raise_if_failed()
+        ready = None
+        if output.is_cuda:
+            ready = torch.cuda.Event()
+            ready.record(torch.cuda.current_stream(output.device))
+        self._writes.append(self._pool.submit(self._write, row, output, ready))
+
+    def close(self) -> None:
+        """Wait until every row is written; a file without rows goes.
+
+        Raises:
+            OSError: One could not be written.
+        """
+        self._pool.shutdown()
+        with naming(self._path):
+            self._file.close()
+        self._raise_if_failed()
+        if self._path.exists() and self._path.stat().st_size == len(self._header):
+            self._path.unlink()
+
+    def discard(self) -> None:
+        """Remove the file: the run is finished, or nothing good can come of its rows."""
+        self._pool.shutdown(cancel_futures=True)
+        self._writes.clear()
+        self._file.close()
+        self._path.unlink(missing_ok=True)
+
+    def __enter__(self) -> Progress:
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close the file."""
+        self.close()
+
+    @property
+    def _row_bytes(self) -> int:
+        """Return a row's size in the file."""
+        return CHECKSUM_BYTES + torch.Size(self._shape).numel() * self._dtype.itemsize
+
+    def _read(self) -> list[Tensor]:
+        """Read all whole rows of a file with these facts."""
+        returned: list[Tensor] = []
+        if not self._path.is_file():
+            return returned
+        with self._path.open("rb") as file:
+            if file.read(len(self._header)) != self._header:
+                return returned
+            for row in range(self._rows):
+                record = file.read(self._row_bytes)
+                values = record[CHECKSUM_BYTES:]
+                if record != _checksum(row, values) + values or len(record) < self._row_bytes:
+                    break
+                flat = torch.frombuffer(bytearray(values), dtype=self._dtype)
+                returned.append(flat.reshape(self._shape))
+        return returned
+
+    def _begin(self) -> BinaryIO:
+        """Open the file behind its last whole row."""
+        if not self.returned:
+            self._path.write_bytes(self._header)
+        whole_bytes = len(self._header) + len(self.returned) * self._row_bytes
+        os.truncate(self._path, whole_bytes)
+        return self._path.open("ab")
+
+    def _write(self, row: int, output: Tensor, ready: torch.cuda.Event | None) -> None:
+        """Write a row, whole or so that its checksum is wrong."""
+        values = _to_bytes(output, ready)
+        self._file.write(_checksum(row, values) + values)
+        self._file.flush()
+
+    def _raise_if_failed(self) -> None:
+        """Raise the first error of the writes that are over."""
+        while self._writes and self._writes[0].done():
+            with naming(self._path):
+                self._writes.pop(0).result()
+
+
+def read_facts(path: Path) -> dict[str, Any]:
+    """Read what the rows of a file depend on.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The facts; none if it is not there, holds no row, is damaged or of another version.
+    """
+    try:
+        with path.open("rb") as file:
+            facts = parse_json(file.readline(LARGEST_HEADER_BYTES), str(path))
+            holds_rows = bool(file.read(1))
+    except (OSError, UserError):
+        return {}
+    return facts if holds_rows and facts.get(VERSION_KEY) == FORMAT_VERSION else {}
+
+
+def _header_of(facts: Mapping[str, Any]) -> bytes:
+    """Write facts as the first line of a file."""
+    return json.dumps({VERSION_KEY: FORMAT_VERSION, **facts}).encode() + b"\n"
+
+
+def _checksum(row: int, values: bytes) -> bytes:
+    """Return CRC-32 of a row, which differs if it stands in another row's place."""
+    return zlib.crc32(values, row).to_bytes(CHECKSUM_BYTES, "little")
+
+
+def _to_bytes(output: Tensor, ready: torch.cuda.Event | None) -> bytes:
+    """Copy values to the host; on CUDA on a stream of its own, as soon as they are computed."""
+    if ready is not None:
+        stream = torch.cuda.Stream(output.device)
+        with torch.cuda.stream(stream):
+            stream.wait_event(ready)
+            output = output.cpu()
+    # NumPy copies in this thread; torch would wake all cores for it, which are the UNet's
+    return output.cpu().view(CARRIERS[output.dtype.itemsize]).numpy().tobytes()

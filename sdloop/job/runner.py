@@ -1,0 +1,117 @@
+"""One run from its config to its folder: check, load, sample, show."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sdloop.job.config import write_config
+from sdloop.job.events import Listener, Noted, Stages, Warned, ignore
+from sdloop.job.folder import (
+    CONFIG_FILE,
+    MANIFEST_FILE,
+    PROGRESS_FILE,
+    TRAJECTORY_FILE,
+    RunFolder,
+)
+from sdloop.job.occupancy import (
+    check_made_with,
+    check_replaceable,
+    clear,
+    is_under_way,
+    is_whole,
+    occupy,
+)
+from sdloop.job.plan import Plan, Prepared, settle
+
+if TYPE_CHECKING:
+    from sdloop.job.engine import Engine
+
+
+class Runner:
+    """Runs one config after another; those that share a model share its loaded networks."""
+
+    def __init__(self, listen: Listener = ignore, overwrite: bool = False) -> None:
+        """Load nothing yet.
+
+        Args:
+            listen: Is told of everything that happens.
+            overwrite: Replace runs of other configs in the same folders.
+        """
+        self._listen = listen
+        self._overwrite = overwrite
+        self._engine: Engine | None = None
+
+    def run(self, prepared: Prepared) -> RunFolder:
+        """Sample, keep every step, and show them.
+
+        Args:
+            prepared: What `prepare` made of a config.
+
+        Returns:
+            The run's folder; in a notebook it shows itself.
+
+        Raises:
+            UserError: Something in the config does not fit the machine or the folder.
+        """
+        stages = Stages(self._listen)
+        with occupy(prepared.folder):
+            with stages.stage("import"):
+                plan = settle(prepared)
+            if not self._overwrite:
+                check_replaceable(plan)
+                if _is_finished(plan):
+                    self._listen(Noted(f"{plan.folder}: is finished; --overwrite makes it again"))
+                    return RunFolder(plan.folder)
+            self._make(plan, stages)
+        stages.finish(plan.folder)
+        return RunFolder(plan.folder)
+
+    def _make(self, plan: Plan, stages: Stages) -> None:
+        """Sample a run, or carry it on, and write all that is shown of it."""
+        with stages.stage("import"):
+            from sdloop.job.forecast import warn_of_shortage
+            from sdloop.job.manifest import made_with, write_manifest
+            from sdloop.job.present import export_run
+            from sdloop.job.sample import open_progress, sample
+
+        for line in warn_of_shortage(plan):
+            self._listen(Warned(line))
+        engine = self._load(plan, stages)
+        folder = plan.folder
+        with open_progress(plan, engine) as progress:
+            if progress.returned:
+                row = len(progress.returned)
+                self._listen(Noted(f"{folder}: carries on at row {row}"))
+            trajectory = sample(plan, engine, progress, stages)
+        weights_sha256 = engine.weights_sha256.result()  # damaged ones are noticed here
+        if not is_under_way(plan):
+            clear(folder)
+        write_config(folder / CONFIG_FILE, plan.config)
+        trajectory.save(folder / TRAJECTORY_FILE)
+        shown = export_run(plan, folder, trajectory, engine.models.vae, stages)
+        facts = made_with(plan, weights_sha256)
+        write_manifest(folder / MANIFEST_FILE, plan, facts, stages.timings_ms, shown)
+        progress.discard()
+
+    def _load(self, plan: Plan, stages: Stages) -> Engine:
+        """Load a model, or take the one that is loaded."""
+        with stages.stage("import"):
+            from sdloop.job.engine import Engine
+        with stages.stage("load"):
+            if self._engine is None or not self._engine.serves(plan):
+                self._engine = None  # free the old engine before loading the next
+                self._engine = Engine.start(plan)
+        return self._engine
+
+
+def _is_finished(plan: Plan) -> bool:
+    """Tell whether a run is there already, to the last file; raise if it would differ today."""
+    from sdloop.job.manifest import made_with
+    from sdloop.model.weight_files import fetch_weights, hash_weights
+
+    if not is_whole(plan):
+        return False
+    fetch_weights(plan.source, plan.half)
+    check_made_with(plan.folder, made_with(plan, hash_weights(plan.source, plan.half)))
+    (plan.folder / PROGRESS_FILE).unlink(missing_ok=True)  # of a run killed before it could go
+    return True

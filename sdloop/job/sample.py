@@ -1,0 +1,151 @@
+"""A plan and an engine -> every step of the run, kept on disk as it is made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from sdloop.device import free_bytes, name_of
+from sdloop.errors import UserError, shown
+from sdloop.job.events import Stages, StepMade, Warned
+from sdloop.job.folder import PROGRESS_FILE
+from sdloop.job.forecast import no_room_for_loop
+from sdloop.job.manifest import made_with
+from sdloop.job.progress import Progress
+from sdloop.memory.shortage import is_out_of_memory
+from sdloop.model.predictor import UNetPredictor
+from sdloop.model.weight_files import stamp_weights
+from sdloop.sampler.loop import Denoised, Step, collect, first_bad_row, initial_noise, walk
+from sdloop.sampler.trajectory import Trajectory
+
+if TYPE_CHECKING:
+    from diffusers import UNet2DConditionModel
+
+    from sdloop.job.engine import Engine
+    from sdloop.job.plan import Plan
+    from sdloop.model.family import Conditioning
+    from sdloop.sampler.table import Table
+
+
+def denoise(
+    unet: UNet2DConditionModel,
+    table: Table,
+    z: Tensor,
+    embeddings: Tensor,
+    guidance_scale: float = 7.5,
+) -> Denoised:
+    """Walk the table's rows from noise to picture and keep every frame.
+
+    Args:
+        unet: Its device and dtype are used for its call; all else is float32.
+        table: The sampler's.
+        z: (batch, 4, h, w), frame 0, on the UNet's device.
+        embeddings: (2 batch, tokens, width), [uncond, cond]; (batch, ...) for guidance_scale 1.
+        guidance_scale: s in uncond + s (cond - uncond); 1 means the conditional output alone.
+
+    Returns:
+        The frames and what was predicted on the way.
+
+    Raises:
+        ValueError: The embeddings' batch fits neither z nor guidance.
+    """
+    predict = UNetPredictor(unet, embeddings, table.timesteps.tolist(), guidance_scale != 1)
+    return collect(walk(predict, table, z, guidance_scale), z, len(table))
+
+
+def open_progress(plan: Plan, engine: Engine) -> Progress:
+    """Find the rows of a run that were finished before, to go on behind them.
+
+    Args:
+        plan: The run's.
+        engine: The loaded networks.
+
+    Returns:
+        The progress; with no rows, if there was none or it was made with anything else.
+    """
+    facts = {
+        "config": plan.identity,
+        "timesteps": plan.table.timesteps.tolist(),
+        "made_with": made_with(plan, {}),
+        "threads": torch.get_num_threads(),  # by which a CPU shares out its sums
+        "weights": stamp_weights(plan.source, plan.half),
+    }
+    shape = (2 if plan.guided else 1, *plan.latent_shape)
+    path = plan.folder / PROGRESS_FILE
+    return Progress(path, facts, len(plan.table), shape, engine.models.dtype)
+
+
+def sample(plan: Plan, engine: Engine, progress: Progress, stages: Stages) -> Trajectory:
+    """Encode the prompt, draw the noise, walk the loop.
+
+    Args:
+        plan: The run's.
+        engine: The loaded networks.
+        progress: Its rows are not computed again; it gets those that are.
+        stages: Are told of what happens.
+
+    Returns:
+        The trajectory, on the CPU.
+
+    Raises:
+        UserError: Text encoder or network gave a value that is not finite.
+        OutOfMemory: There is no memory for this size; it says what would fit.
+    """
+    conditioning = _encode(plan, engine, stages)
+    z = initial_noise([plan.config.seed], *plan.latent_shape).to(engine.models.device)
+    rows, kept = len(plan.table), len(progress.returned)
+    with stages.stage("denoise", rows, kept) as advance:
+        denoised = None
+        try:
+            steps = engine.walk(
+                plan.table, z, conditioning, plan.config.guidance_scale, progress.returned
+            )
+            denoised = collect(_told(progress.keep(steps), kept, stages, advance), z, rows)
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+        if denoised is None:  # raised out here, so that the failed row's tensors are freed
+            raise no_room_for_loop(plan, free_bytes(engine.models.device))
+        bad = first_bad_row(denoised)
+    if bad is not None:
+        progress.discard()
+        raise UserError(
+            f"denoise: row {bad} (timestep {plan.table.timesteps[bad]:g}) gave values that are "
+            f"not finite in {name_of(plan.dtype)}; try dtype=float32"
+        )
+    timesteps = torch.from_numpy(plan.table.timesteps).to(torch.int64)
+    return Trajectory.of_sample(denoised, timesteps, plan.config.model_dump(mode="json"))
+
+
+def _encode(plan: Plan, engine: Engine, stages: Stages) -> Conditioning:
+    """Encode the prompts, and warn where they are not used as they stand."""
+    config = plan.config
+    texts = {"prompt": config.prompt}
+    if plan.guided:
+        texts["negative_prompt"] = config.negative_prompt
+    elif config.negative_prompt:
+        stages.listen(Warned("negative_prompt: has no effect with guidance_scale 1"))
+    for key, text in texts.items():
+        cut = engine.family.words_cut(engine.models, text)
+        if cut:
+            limit = engine.models.tokenizer.model_max_length
+            left_out = shown(" ".join(cut))
+            message = f"{key}: longer than the model's {limit} tokens; left out: {left_out}"
+            stages.listen(Warned(message))
+    with stages.stage("text"):
+        negative = [config.negative_prompt] if plan.guided else None
+        return engine.family.encode_text(engine.models, [config.prompt], negative)
+
+
+def _told(
+    steps: Iterable[Step], kept: int, stages: Stages, advance: Callable[[int], None]
+) -> Iterator[Step]:
+    """Tell of every step; those that were kept before count already."""
+    for step in steps:
+        stages.listen(StepMade(step))
+        if step.row >= kept:
+            advance(1)
+        yield step

@@ -1,0 +1,125 @@
+"""What a family of models answers: all that a run asks of its networks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, Self
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from sdloop.model.networks import Models
+    from sdloop.model.source import ModelSource
+
+
+@dataclass(frozen=True)
+class Conditioning:
+    """What conditions a network's calls; nobody but its family looks inside.
+
+    Attributes:
+        embeddings: (2 samples, tokens, width), all unconditional rows first; (samples, ...) where
+            nothing is guided.
+        guided: Whether there are unconditional rows.
+    """
+
+    embeddings: Tensor
+    guided: bool
+
+
+class Predictor(Protocol):
+    """A network that a walk asks, with all that conditions it.
+
+    The loop only calls it. The other members let a CUDA graph capture its calls.
+    """
+
+    def __call__(self, z: Tensor, row: int) -> Tensor:
+        """Ask about z, float32 (samples, channels, h, w), at a row's timestep."""
+
+    @property
+    def device(self) -> torch.device:
+        """Return where the network is."""
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Return the network's dtype."""
+
+    @property
+    def guided(self) -> bool:
+        """Tell whether it returns both halves, [uncond, cond]."""
+
+    def input_like(self, z: Tensor) -> Tensor:
+        """Make the buffer that holds the network's input for a z of this shape."""
+
+    def feed(self, buffer: Tensor, z: Tensor) -> None:
+        """Write z to that buffer."""
+
+    def prepared(self, row: Tensor) -> AbstractContextManager[object]:
+        """Let calls of `call` in a block read their row's number from the device."""
+
+    def call(self, buffer: Tensor, row: Tensor) -> Tensor:
+        """Ask the network about what is in the buffer."""
+
+    def take_over(self, other: Self) -> bool:
+        """Take what conditions another's calls, in place; False if it is shaped otherwise."""
+
+
+class Family(Protocol):
+    """One family of models: what its parts are, and how they are used."""
+
+    @property
+    def parts(self) -> Mapping[str, str]:
+        """Name each part's folder, and the stem of its weight files."""
+
+    def check(self, name: str, folder: Path) -> ModelSource:
+        """Read a model's configs and refuse what the loop cannot do; nothing is loaded.
+
+        Raises:
+            UserError: Names the part, the key and what is supported.
+        """
+
+    def make_network(self, source: ModelSource, part: str) -> Any:  # noqa: ANN401 - any network
+        """Make a part's network without memory for its weights.
+
+        Raises:
+            UserError: Values of its config do not go together.
+        """
+
+    def words_cut(self, models: Models, prompt: str) -> list[str]:
+        """List the words at a prompt's end that the text encoder does not see."""
+
+    def encode_text(
+        self, models: Models, prompts: Sequence[str], negative_prompts: Sequence[str] | None
+    ) -> Conditioning:
+        """Encode one prompt a sample; without negative prompts nothing is guided.
+
+        Raises:
+            UserError: An embedding is not finite.
+        """
+
+    def predictor(
+        self,
+        models: Models,
+        conditioning: Conditioning,
+        timesteps: Sequence[float],
+        shortcuts: bool = True,
+    ) -> Predictor:
+        """Make what a walk over these timesteps asks, with shortcuts where these are right."""
+
+    def decode(
+        self,
+        vae: Any,  # noqa: ANN401 - any decoder
+        latents: Tensor,
+        batch_size: int | None = None,
+        on_frames: Callable[[int], None] | None = None,
+        name_of: Callable[[int], str] = "frame {}".format,
+    ) -> Tensor:
+        """Decode latents in the network's scale to uint8 pictures (frames, H, W, 3).
+
+        Raises:
+            OutOfMemory: Not even one frame fits.
+            UserError: A frame is not finite.
+        """

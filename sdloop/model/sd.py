@@ -1,0 +1,145 @@
+"""Stable Diffusion 1.x and 2.x: CLIP's text encoder, a UNet with cross-attention, a VAE."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sdloop.errors import UserError, reason_of
+from sdloop.model.config_files import (
+    TextConfig,
+    TokenizerConfig,
+    UNetConfig,
+    VaeConfig,
+    read_json,
+    read_part,
+)
+from sdloop.model.family import Conditioning, Family, Predictor
+from sdloop.model.source import ModelSource
+from sdloop.model.weight_files import STEMS
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKL
+    from torch import Tensor
+
+    from sdloop.model.networks import Models
+
+LARGEST_TOKENIZER_BYTES = 16_000_000
+
+
+class StableDiffusion:
+    """The family; see `Family` for what each method promises."""
+
+    parts: Mapping[str, str] = STEMS
+
+    def check(self, name: str, folder: Path) -> ModelSource:
+        """Read the configs of a folder and check that the parts go together."""
+        text = read_part(name, folder / "text_encoder/config.json", TextConfig)
+        unet = read_part(name, folder / "unet/config.json", UNetConfig)
+        vae = read_part(name, folder / "vae/config.json", VaeConfig)
+        scheduler = read_json(name, folder / "scheduler/scheduler_config.json")
+        widths = unet.cross_attention_dim
+        expected = (
+            ("unet has in_channels", unet.in_channels, vae.latent_channels),
+            ("unet has out_channels", unet.out_channels, vae.latent_channels),
+            ("unet has cross_attention_dim", widths, text.hidden_size),
+        )
+        for what, given, wanted in expected:
+            if given != wanted and given != (wanted,) * len(unet.block_out_channels):
+                raise UserError(
+                    f"model = {name}: {what} = {given}; supported: {wanted}, as its other parts "
+                    "have"
+                )
+        _check_tokenizer(name, folder / "tokenizer", text)
+        return ModelSource(name, folder, None, False, text, unet, vae, scheduler)
+
+    def make_network(self, source: ModelSource, part: str) -> Any:  # noqa: ANN401 - one of three
+        """Make a network on the meta device."""
+        import torch
+
+        try:
+            with torch.device("meta"):
+                if part == "text_encoder":
+                    from transformers import CLIPTextConfig, CLIPTextModel
+
+                    # only the pooled output, which nobody uses, asks for tokens by number
+                    tokens = dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"), 0)
+                    arguments = source.text.arguments() | tokens
+                    return CLIPTextModel(CLIPTextConfig(**arguments, attn_implementation="sdpa"))
+                from diffusers import AutoencoderKL, UNet2DConditionModel
+
+                if part == "unet":
+                    return UNet2DConditionModel(**source.unet.arguments())
+                return AutoencoderKL(**source.vae.arguments())
+        except Exception as error:  # values that do not go together raise whatever comes of it
+            raise UserError(f"model = {source.name}: {part}: {reason_of(error)}") from None
+
+    def words_cut(self, models: Models, prompt: str) -> list[str]:
+        """List the words beyond the tokenizer's limit."""
+        from sdloop.model.text import words_cut
+
+        return words_cut(models.tokenizer, prompt)
+
+    def encode_text(
+        self, models: Models, prompts: Sequence[str], negative_prompts: Sequence[str] | None
+    ) -> Conditioning:
+        """Take the text encoder's last hidden state."""
+        from sdloop.model.text import encode_prompts
+
+        embeddings = encode_prompts(
+            models.tokenizer, models.text_encoder, prompts, negative_prompts
+        )
+        return Conditioning(embeddings, negative_prompts is not None)
+
+    def predictor(
+        self,
+        models: Models,
+        conditioning: Conditioning,
+        timesteps: Sequence[float],
+        shortcuts: bool = True,
+    ) -> Predictor:
+        """Ask the UNet."""
+        from sdloop.model.predictor import UNetPredictor
+
+        return UNetPredictor(
+            models.unet,
+            conditioning.embeddings,
+            timesteps,
+            conditioning.guided,
+            models.lock if shortcuts else None,
+        )
+
+    def decode(
+        self,
+        vae: AutoencoderKL,
+        latents: Tensor,
+        batch_size: int | None = None,
+        on_frames: Callable[[int], None] | None = None,
+        name_of: Callable[[int], str] = "frame {}".format,
+    ) -> Tensor:
+        """Decode by the VAE."""
+        from sdloop.model.vae import decode_latents
+
+        return decode_latents(vae, latents, batch_size, on_frames, name_of)
+
+
+STABLE_DIFFUSION: Family = StableDiffusion()
+
+
+def _check_tokenizer(name: str, folder: Path, text: TextConfig) -> None:
+    """Refuse a tokenizer that is not there, of absurd size, or longer than the text encoder."""
+    if not folder.is_dir():
+        raise UserError(f"model = {name}: has no tokenizer folder")
+    config = read_part(name, folder / "tokenizer_config.json", TokenizerConfig)
+    if config.model_max_length > text.max_position_embeddings:
+        raise UserError(
+            f"model = {name}: tokenizer has model_max_length = {config.model_max_length}; the text "
+            f"encoder takes {text.max_position_embeddings} tokens"
+        )
+    for path in folder.iterdir():
+        if path.is_file() and path.stat().st_size > LARGEST_TOKENIZER_BYTES:
+            raise UserError(
+                f"model = {name}: tokenizer/{path.name} is larger than "
+                f"{LARGEST_TOKENIZER_BYTES} bytes"
+            )

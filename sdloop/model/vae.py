@@ -1,0 +1,173 @@
+"""Latents -> uint8 pictures, in batches: the only caller of the VAE."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from sdloop.device import free_bytes
+from sdloop.errors import OutOfMemory, UserError
+from sdloop.memory.batch import choose_batch, frame_bytes, largest_batch
+from sdloop.memory.shortage import is_out_of_memory, size_that_fits
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKL
+
+
+class DecodeError(UserError):
+    """The VAE made values that are not finite."""
+
+
+@torch.inference_mode()
+def decode_latents(
+    vae: AutoencoderKL,
+    latents: Tensor,
+    batch_size: int | None = None,
+    on_frames: Callable[[int], None] | None = None,
+    name_of: Callable[[int], str] = "frame {}".format,
+) -> Tensor:
+    """Decode every latent to a picture.
+
+    A batch for which the device has no memory is halved and tried again. A frame that is not
+    finite in half precision is decoded once more in float32. The host waits for the device once,
+    after the last batch. On a CPU a frame's bytes do not depend on the batch.
+
+    Args:
+        vae: Its device and dtype are used.
+        latents: (frames, 4, h, w), in the UNet's scale, on any device.
+        batch_size: Frames at once; None takes batches of equal size that fit half of the free
+            memory, and single frames on a CPU.
+        on_frames: Called with the number of frames after each batch was issued.
+        name_of: What an error calls the latent of an index.
+
+    Returns:
+        (frames, H, W, 3), uint8, sRGB, on the VAE's device.
+
+    Raises:
+        OutOfMemory: Not even one frame fits; it says what would.
+        DecodeError: A frame is not finite, in float32 either.
+    """
+    frames, _, height, width = latents.shape
+    size = min(batch_size or _fitting_batch(vae, latents), largest_batch(vae.config, height, width))
+    factor = 2 ** (len(vae.config.block_out_channels) - 1)
+    shape = (frames, height * factor, width * factor, 3)
+    images = torch.empty(shape, dtype=torch.uint8, device=vae.device)
+    finite = torch.empty(frames, dtype=torch.bool, device=vae.device)
+    start = 0
+    while start < frames:
+        # on CUDA kernels are chosen for each new size, which costs more than a few frames
+        padded_to = size if vae.device.type == "cuda" else 0
+        batch = slice(start, min(start + size, frames))
+        decoded = _decode_if_it_fits(vae, latents[batch], padded_to)
+        if decoded is not None:
+            images[batch], finite[batch] = decoded
+            start = batch.stop
+            if on_frames is not None:
+                on_frames(batch.stop - batch.start)
+            continue
+        if size == 1:
+            raise _no_room(vae, height, width)
+        size = size // 2
+        if vae.device.type == "cuda":
+            torch.cuda.empty_cache()  # what is left of the larger batch is in pieces
+    bad = [index for index, is_finite in enumerate(finite.tolist()) if not is_finite]
+    if bad:
+        _decode_in_float32(vae, latents, images, bad, name_of)
+    return images
+
+
+def _fitting_batch(vae: AutoencoderKL, latents: Tensor) -> int:
+    """Choose a batch size from the free memory; a CPU gains nothing by batches."""
+    if ignores_batch(vae):
+        return 1
+    frames, _, height, width = latents.shape
+    free = free_bytes(vae.device)
+    return choose_batch(vae.config, (frames, height, width), vae.dtype.itemsize, free)
+
+
+def ignores_batch(vae: AutoencoderKL) -> bool:
+    """Tell whether a frame's bytes are the same in whatever batch it is decoded.
+
+    On a CPU torch and oneDNN choose kernels and share out sums by the size of the batch, but a
+    batch is hardly faster than its frames one by one.
+    """
+    return vae.device.type == "cpu"
+
+
+@contextmanager
+def _frames_apart(vae: AutoencoderKL) -> Iterator[None]:
+    """Let the VAE take the frames of a batch one by one where that costs next to nothing."""
+    slices = vae.use_slicing
+    vae.use_slicing = slices or ignores_batch(vae)
+    try:
+        yield
+    finally:
+        vae.use_slicing = slices
+
+
+def _no_room(vae: AutoencoderKL, height: int, width: int) -> OutOfMemory:
+    """Say what would fit, where one frame of these latents does not."""
+    factor = 2 ** (len(vae.config.block_out_channels) - 1)
+
+    def needed_bytes(high: int, wide: int) -> int:
+        return frame_bytes(vae.config, high // factor, wide // factor, vae.dtype.itemsize)
+
+    size = (height * factor, width * factor)
+    fitting = size_that_fits(*size, factor, needed_bytes, free_bytes(vae.device))
+    return OutOfMemory(
+        f"decode: {vae.device} has no memory for one frame of {size[1]} x {size[0]} px; {fitting}"
+    )
+
+
+def _decode_if_it_fits(
+    vae: AutoencoderKL, latents: Tensor, padded_to: int
+) -> tuple[Tensor, Tensor] | None:
+    """Decode one batch; None if there is no memory for it, and then nothing of it is held."""
+    try:
+        return _decode_batch(vae, latents, padded_to)
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        return None
+
+
+def _decode_batch(vae: AutoencoderKL, latents: Tensor, padded_to: int = 0) -> tuple[Tensor, Tensor]:
+    """Decode one batch to uint8 (frames, H, W, 3), with a flag each: finite."""
+    frames = len(latents)
+    if frames < padded_to:
+        latents = torch.cat([latents, latents[-1:].expand(padded_to - frames, -1, -1, -1)])
+    z = latents.to(vae.device, torch.float32) / vae.config.scaling_factor
+    if vae.config.shift_factor is not None:
+        z = z + vae.config.shift_factor
+    with _frames_apart(vae):
+        images = vae.decode(z.to(vae.dtype)).sample[:frames].float()
+    are_finite = torch.isfinite(images).flatten(1).all(dim=1)
+    levels = ((images / 2 + 0.5).clamp(0, 1) * 255).round()
+    # a NaN has no uint8; it is decoded again, so any level will do until then
+    return torch.nan_to_num(levels).to(torch.uint8).permute(0, 2, 3, 1), are_finite
+
+
+def _decode_in_float32(
+    vae: AutoencoderKL,
+    latents: Tensor,
+    images: Tensor,
+    bad: list[int],
+    name_of: Callable[[int], str],
+) -> None:
+    """Decode some frames again, one by one, at full precision; give the VAE its dtype back."""
+    dtype = vae.dtype
+    # the class's own `to` warns of modules that it would rather cast itself; there are none
+    torch.nn.Module.to(vae, torch.float32)
+    try:
+        for index in bad:
+            images[index : index + 1], is_finite = _decode_batch(vae, latents[index, None])
+            if not is_finite.item():
+                raise DecodeError(
+                    f"decode: {name_of(index)} has values that are not finite, in float32 too"
+                )
+    finally:
+        torch.nn.Module.to(vae, dtype)

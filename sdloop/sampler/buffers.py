@@ -1,0 +1,135 @@
+"""Where the rows of a walk that is replayed on a device find and leave everything."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sdloop.sampler.slots import Slots
+from sdloop.sampler.step import COEFFICIENTS, Coefficients, guide, keep, predict_clean, step
+from sdloop.sampler.table import Table
+
+
+@dataclass(frozen=True)
+class RowBuffers:
+    """All that a row reads and writes, on one device; float32 where nothing else is said.
+
+    Attributes:
+        row: int64 (1,), the row that is next.
+        numbers: (rows, coefficients + slots), the table's COEFFICIENTS and its weights by slot.
+        base: int64 (rows,), the frame that each row starts from.
+        slot: int64 (rows,), where each row keeps something.
+        guidance_scale: (1,).
+        latents: (rows + 1, samples, channels, h, w).
+        z0_hat: (rows, samples, channels, h, w).
+        guidance: As `z0_hat`, or None without guidance.
+        kept: (slots, samples, channels, h, w).
+        noise: As `z0_hat`, fresh noise; None where the table adds none.
+        returned: (rows, 2 samples or samples, channels, h, w), the network's dtype.
+    """
+
+    row: Tensor
+    numbers: Tensor
+    base: Tensor
+    slot: Tensor
+    guidance_scale: Tensor
+    latents: Tensor
+    z0_hat: Tensor
+    guidance: Tensor | None
+    kept: Tensor
+    noise: Tensor | None
+    returned: Tensor
+
+    @classmethod
+    def allocate(
+        cls,
+        table: Table,
+        shape: Sequence[int],
+        guided: bool,
+        device: torch.device,
+        dtype: torch.dtype,
+    ) -> RowBuffers:
+        """Make the buffers of a table.
+
+        Args:
+            table: The sampler's.
+            shape: (samples, channels, h, w), of z.
+            guided: Whether the network returns both halves, [uncond, cond].
+            device: Of all buffers.
+            dtype: Of what the network returns.
+
+        Returns:
+            The buffers; `start` fills in the first frame.
+        """
+
+        def stack(count: int) -> Tensor:
+            return torch.zeros((count, *shape), device=device)
+
+        def on_device(values: np.ndarray) -> Tensor:
+            return torch.from_numpy(values).to(device)
+
+        rows, slots = len(table), Slots.allocate(table)
+        columns = [getattr(table, name)[:, None] for name in COEFFICIENTS]
+        returned = (rows, (2 if guided else 1) * shape[0], *shape[1:])
+        return cls(
+            row=torch.zeros(1, dtype=torch.int64, device=device),
+            numbers=on_device(np.concatenate([*columns, slots.weights], axis=1).astype(np.float32)),
+            base=on_device(table.base),
+            slot=on_device(slots.of_row),
+            guidance_scale=torch.ones(1, device=device),
+            latents=stack(rows + 1),
+            z0_hat=stack(rows),
+            guidance=stack(rows) if guided else None,
+            kept=stack(slots.count),
+            noise=stack(rows) if table.c.any() else None,
+            returned=torch.zeros(returned, device=device, dtype=dtype),
+        )
+
+    def start(self, z: Tensor, guidance_scale: float, noise: Tensor | None) -> None:
+        """Go to row 0 of a new walk.
+
+        Args:
+            z: (samples, channels, h, w), frame 0.
+            guidance_scale: s in uncond + s (cond - uncond).
+            noise: As `self.noise`.
+        """
+        self.row.zero_()
+        self.kept.zero_()
+        self.guidance_scale.fill_(guidance_scale)
+        self.latents[0] = z
+        if self.noise is not None and noise is not None:
+            self.noise.copy_(noise)
+
+    def take(self, returned: Tensor) -> Tensor:
+        """Take the step of the row that is next; nothing is read back to the host.
+
+        Args:
+            returned: (2 samples or samples, channels, h, w), what the network returned.
+
+        Returns:
+            (samples, channels, h, w), the next frame.
+        """
+        self.returned.index_copy_(0, self.row, returned[None])
+        numbers = self.numbers.index_select(0, self.row)[0].unbind()
+        coefficients = Coefficients(*numbers[: len(COEFFICIENTS)])
+        z = self.latents.index_select(0, self.row)[0]
+        output, push = guide(returned.float(), self.guidance_scale, len(z))
+        own = keep(coefficients, z, output)
+        self.kept.index_copy_(0, self.slot.index_select(0, self.row), own[None])
+        z_next = step(
+            coefficients,
+            self.latents.index_select(0, self.base.index_select(0, self.row))[0],
+            numbers[len(COEFFICIENTS) :],
+            self.kept.unbind(),
+            None if self.noise is None else self.noise.index_select(0, self.row)[0],
+        )
+        self.latents.index_copy_(0, self.row + 1, z_next[None])
+        self.z0_hat.index_copy_(0, self.row, predict_clean(coefficients, z, output)[None])
+        if self.guidance is not None and push is not None:
+            self.guidance.index_copy_(0, self.row, (coefficients.eps_from_output * push)[None])
+        self.row.add_(1)
+        return z_next

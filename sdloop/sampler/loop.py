@@ -1,0 +1,173 @@
+"""The denoising loop, written out: a walk over the table's rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sdloop.sampler.slots import Slots
+from sdloop.sampler.step import Coefficients, Number, guide, keep, predict_clean, step
+from sdloop.sampler.table import Table
+
+Predict = Callable[[Tensor, int], Tensor]
+"""(z, row) -> what the network returned: float (samples, ...), or (2 samples, ...), uncond first.
+
+z is float32 (samples, channels, h, w); the network is asked about the row's timestep.
+"""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One row of a walk, behind it; float32 on the walk's device where nothing else is said.
+
+    Attributes:
+        row: Its number, from 0.
+        z: (samples, channels, h, w), frame row + 1.
+        z0_hat: As `z`, the clean latent that the row's output predicts.
+        guidance: As `z`, eps_cond - eps_uncond; None without guidance.
+        returned: What `predict` returned, in the network's dtype.
+    """
+
+    row: int
+    z: Tensor
+    z0_hat: Tensor
+    guidance: Tensor | None
+    returned: Tensor
+
+
+@dataclass(frozen=True)
+class Denoised:
+    """Every step of a batch of samples, float32, on the loop's device.
+
+    Attributes:
+        latents: (rows + 1, batch, channels, h, w); frame 0 is where the walk started, frame i + 1
+            follows row i.
+        z0_hat: (rows, batch, channels, h, w), the clean latent that row i's output predicts.
+        guidance: As `z0_hat`, eps_cond - eps_uncond; None without guidance.
+    """
+
+    latents: Tensor
+    z0_hat: Tensor
+    guidance: Tensor | None
+
+
+def initial_noise(seeds: Sequence[int], channels: int, height: int, width: int) -> Tensor:
+    """Draw frame 0, float32 on the CPU, so that a seed means the same noise on every device.
+
+    Args:
+        seeds: One seed a sample.
+        channels: The latent channels, 4 for Stable Diffusion.
+        height: Latent height, the picture's over the VAE's factor.
+        width: Latent width.
+
+    Returns:
+        (len(seeds), channels, height, width), standard normal.
+    """
+    shape = (1, channels, height, width)
+    draws = [torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
+    return torch.cat(draws)
+
+
+@torch.no_grad()
+def walk(
+    predict: Predict,
+    table: Table,
+    z: Tensor,
+    guidance_scale: Number = 1.0,
+    noise: Tensor | None = None,
+) -> Iterator[Step]:
+    """Walk the table's rows from noise to picture.
+
+    The host never waits for the device in here; nothing is computed before a step is asked for.
+
+    Args:
+        predict: Asks the network.
+        table: The sampler's.
+        z: float32 (samples, channels, h, w), frame 0.
+        guidance_scale: s in uncond + s (cond - uncond), where `predict` returns both halves; a
+            tensor (samples, 1, 1, 1) gives each sample its own.
+        noise: float32 (rows, samples, channels, h, w), the fresh noise of each row; None where
+            the table adds none.
+
+    Yields:
+        One step a row.
+    """
+    slots = Slots.allocate(table)
+    last_base = {base: row for row, base in enumerate(table.base.tolist())}
+    frames = {0: z}
+    kept: dict[int, Tensor] = {}
+    for row, coefficients in enumerate(Coefficients.of_table(table)):
+        returned = predict(z, row)
+        output, push = guide(returned.float(), guidance_scale, len(z))
+        kept[int(slots.of_row[row])] = keep(coefficients, z, output)
+        mixed = [int(slot) for slot in slots.weights[row].nonzero()[0]]
+        base = int(table.base[row])
+        z_next = step(
+            coefficients,
+            frames[base],
+            slots.weights[row, mixed].tolist(),
+            [kept[slot] for slot in mixed],
+            None if noise is None else noise[row],
+        )
+        z0_hat = predict_clean(coefficients, z, output)
+        guidance = None if push is None else coefficients.eps_from_output * push
+        z = frames[row + 1] = z_next
+        frames = {frame: held for frame, held in frames.items() if last_base.get(frame, -1) > row}
+        yield Step(row, z, z0_hat, guidance, returned)
+
+
+def collect(steps: Iterable[Step], z: Tensor, rows: int) -> Denoised:
+    """Keep every step of a walk.
+
+    Args:
+        steps: What `walk` yields, from row 0 on.
+        z: Frame 0 of the same walk.
+        rows: How many steps there will be.
+
+    Returns:
+        All frames and what was predicted on the way.
+    """
+    latents = torch.empty((rows + 1, *z.shape), device=z.device)
+    latents[0] = z
+    z0_hat = torch.empty((rows, *z.shape), device=z.device)
+    guidance: Tensor | None = None
+    for each in steps:
+        latents[each.row + 1] = each.z
+        z0_hat[each.row] = each.z0_hat
+        if each.guidance is not None:
+            guidance = torch.empty_like(z0_hat) if guidance is None else guidance
+            guidance[each.row] = each.guidance
+    return Denoised(latents, z0_hat, guidance)
+
+
+class Replay:
+    """A `predict` that knows what the network returned in the first rows of this very walk."""
+
+    def __init__(self, predict: Predict, returned: Sequence[Tensor], device: torch.device) -> None:
+        """Keep what is known.
+
+        Args:
+            predict: Is asked about the rows that are not known.
+            returned: Of row 0 and what follows, on any device.
+            device: Where `predict` would give it.
+        """
+        self._predict, self._returned, self._device = predict, returned, device
+
+    def __call__(self, z: Tensor, row: int) -> Tensor:
+        """Return what is known of a row, or ask."""
+        if row < len(self._returned):
+            return self._returned[row].to(self._device)
+        return self._predict(z, row)
+
+
+def first_bad_row(denoised: Denoised) -> int | None:
+    """Return the first row that wrote a value that is not finite; None if all are finite.
+
+    It waits for the device once.
+    """
+    bad = ~torch.isfinite(denoised.latents[1:].flatten(1)).all(dim=1).cpu().numpy()
+    return int(np.argmax(bad)) if bad.any() else None

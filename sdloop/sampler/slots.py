@@ -1,0 +1,47 @@
+"""Where what a row keeps lies for as long as a later row needs it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sdloop.sampler.table import Floats, Ints, Table
+
+
+@dataclass(frozen=True)
+class Slots:
+    """Places for what rows keep; a place is taken again once nobody needs what lies there.
+
+    Attributes:
+        of_row: int64 (rows,), the slot of what a row keeps.
+        weights: float64 (rows, slots), the table's w by slot.
+    """
+
+    of_row: Ints
+    weights: Floats
+
+    @classmethod
+    def allocate(cls, table: Table) -> Slots:
+        """Give each row the first slot in which nothing lies that a later row mixes."""
+        last_use = [
+            max(np.flatnonzero(column), default=row) for row, column in enumerate(table.w.T)
+        ]
+        slots: list[int] = []
+        owners: list[int] = []
+        for row in range(len(table)):
+            free = [slot for slot, owner in enumerate(owners) if last_use[owner] < row]
+            if not free:
+                free = [len(owners)]
+                owners.append(row)
+            owners[free[0]] = row
+            slots.append(free[0])
+        weights = np.zeros((len(table), len(owners)))
+        for row, source in zip(*table.w.nonzero(), strict=True):
+            weights[row, slots[source]] = table.w[row, source]
+        return cls(np.array(slots), weights)
+
+    @property
+    def count(self) -> int:
+        """Return how many slots there are."""
+        return self.weights.shape[1]

@@ -1,0 +1,179 @@
+"""The sampler as a table of numbers: one row per call of the network.
+
+Every sampler here is linear in the latents, in what the network returned and in fresh noise:
+
+    kept[r]  = p[r] z_r + q[r] output_r
+    z_{r+1}  = a[r] frames[base[r]] + b[r] sum_k w[r, k] kept[k] + c[r] noise[r]
+
+z is always in the network's input scale. The transfer b stands apart from the weights w, so that
+w holds a method's own numbers, such as Adams and Bashforth's 55/24, -59/24, 37/24, -9/24.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Prediction = Literal["epsilon", "v_prediction"]
+
+
+class Level(NamedTuple):
+    """How much picture and how much noise a latent holds: z = signal z0 + noise eps."""
+
+    signal: float
+    noise: float
+
+    @classmethod
+    def of_alpha(cls, alpha_cumprod: float) -> Level:
+        """Return the level of a cumulative alpha, the signal's share of the power."""
+        return cls(float(np.sqrt(alpha_cumprod)), float(np.sqrt(1 - alpha_cumprod)))
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row as a method states it.
+
+    Attributes:
+        timestep: The trained time that the network is asked about.
+        at: The level of the latent that the network sees.
+        start: The level of the frame that the row starts from.
+        end: The level of the frame that it leads to.
+        base: The number of the frame that it starts from.
+        a: Factor of that frame.
+        b: Factor of the mixture of what rows have kept.
+        weights: The mixture: a row's number -> the weight of what it kept.
+        c: Factor of fresh noise.
+        keeps: What the row keeps for the mixture of this row and later ones.
+    """
+
+    timestep: float
+    at: Level
+    start: Level
+    end: Level
+    base: int
+    a: float
+    b: float
+    weights: Mapping[int, float]
+    c: float = 0.0
+    keeps: Literal["output", "eps", "z0"] = "output"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A sampler's rows. Arrays are float64 (rows,) where nothing else is said.
+
+    Attributes:
+        timesteps: The trained time that the network is asked about.
+        signal: With `noise`, the level where the network is asked: z = signal z0 + noise eps.
+        noise: See `signal`.
+        signal_from: With `noise_from`, the level of the frame that the row starts from.
+        noise_from: See `signal_from`.
+        signal_to: With `noise_to`, the level of the frame that the row leads to.
+        noise_to: See `signal_to`.
+        base: int64; the frame that the row starts from: its own, or an earlier one.
+        a: Factor of the base frame.
+        b: Factor of the mixture of what rows have kept.
+        w: (rows, rows), the mixture: the weight in row r of what row k kept. 0 for k > r.
+        c: Factor of fresh noise.
+        p: With `q`, what the row keeps: p z + q output.
+        q: See `p`.
+        z0_from_z: With `z0_from_output`, z0_hat = z0_from_z z + z0_from_output output, where z is
+            the row's own frame, not its base frame.
+        z0_from_output: See `z0_from_z`.
+        eps_from_z: With `eps_from_output`, eps = eps_from_z z + eps_from_output output.
+        eps_from_output: See `eps_from_z`; 1 where the network predicts eps itself.
+    """
+
+    timesteps: Floats
+    signal: Floats
+    noise: Floats
+    signal_from: Floats
+    noise_from: Floats
+    signal_to: Floats
+    noise_to: Floats
+    base: Ints
+    a: Floats
+    b: Floats
+    w: Floats = field(repr=False)
+    c: Floats
+    p: Floats
+    q: Floats
+    z0_from_z: Floats
+    z0_from_output: Floats
+    eps_from_z: Floats
+    eps_from_output: Floats
+
+    def __len__(self) -> int:
+        """Return the number of rows, which is not always the number of steps."""
+        return len(self.timesteps)
+
+    def equals(self, other: Table) -> bool:
+        """Tell whether two tables hold the same numbers."""
+        return all(
+            np.array_equal(getattr(self, each.name), getattr(other, each.name))
+            for each in fields(self)
+        )
+
+    @property
+    def retakes(self) -> NDArray[np.bool_]:
+        """Tell for each row whether it takes a step again, from an earlier frame."""
+        return self.base != np.arange(len(self))
+
+
+Schedule = Table  # as it was called when there were two samplers
+
+
+def tabulate(rows: Sequence[Row], prediction: Prediction) -> Table:
+    """Turn a method's rows into a table.
+
+    Args:
+        rows: In the order of the network's calls.
+        prediction: What the network returns: "epsilon", or "v_prediction" (Salimans and Ho 2022,
+            arXiv:2202.00512): v = signal eps - noise z0.
+
+    Returns:
+        The table.
+    """
+    signal, noise = (np.array(values) for values in zip(*(row.at for row in rows), strict=True))
+    nothing, all_of_it = np.zeros(len(rows)), np.ones(len(rows))
+    if prediction == "v_prediction":
+        z0 = (signal, -noise)
+        eps = (noise, signal)
+    else:
+        z0 = (1 / signal, -noise / signal)
+        eps = (nothing, all_of_it)
+    kept = {"output": (nothing, all_of_it), "eps": eps, "z0": z0}
+    p, q = (
+        np.array([kept[row.keeps][part][number] for number, row in enumerate(rows)])
+        for part in (0, 1)
+    )
+    w = np.zeros((len(rows), len(rows)))
+    for number, row in enumerate(rows):
+        for source, weight in row.weights.items():
+            w[number, source] = weight
+    return Table(
+        timesteps=np.array([row.timestep for row in rows], dtype=np.float64),
+        signal=signal,
+        noise=noise,
+        signal_from=np.array([row.start.signal for row in rows]),
+        noise_from=np.array([row.start.noise for row in rows]),
+        signal_to=np.array([row.end.signal for row in rows]),
+        noise_to=np.array([row.end.noise for row in rows]),
+        base=np.array([row.base for row in rows], dtype=np.int64),
+        a=np.array([row.a for row in rows]),
+        b=np.array([row.b for row in rows]),
+        w=w,
+        c=np.array([row.c for row in rows]),
+        p=p,
+        q=q,
+        z0_from_z=z0[0],
+        z0_from_output=z0[1],
+        eps_from_z=eps[0],
+        eps_from_output=eps[1],
+    )

@@ -1,0 +1,197 @@
+"""What a run captured: tensors and facts, to and from trajectory.safetensors."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from sdloop.documents import parse_json
+from sdloop.errors import UserError, reason_of, shown
+from sdloop.files import replacing
+from sdloop.model.tensor_file import TensorHeader, read_header
+
+if TYPE_CHECKING:
+    from sdloop.sampler.loop import Denoised
+    from sdloop.sampler.table import Table
+
+FORMAT_VERSION = 3
+METADATA_KEY = "sdloop"
+REQUIRED = ("latents", "z0_hat", "timesteps")
+OPTIONAL = ("guidance",)
+DROPPED = ("eps_uncond", "eps_cond")  # in files of before; they follow from the others
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """One sample's way from noise to picture, on the CPU.
+
+    Attributes:
+        latents: float32 (rows + 1, 4, h, w), in the UNet's scale.
+        z0_hat: float32 (rows, 4, h, w).
+        timesteps: int64 (rows,).
+        guidance: float32 (rows, 4, h, w), eps_cond - eps_uncond; None without guidance.
+        config: The run's config, as plain values.
+    """
+
+    latents: Tensor
+    z0_hat: Tensor
+    timesteps: Tensor
+    guidance: Tensor | None
+    config: dict[str, Any]
+
+    @classmethod
+    def of_sample(
+        cls, denoised: Denoised, timesteps: Tensor, config: dict[str, Any], sample: int = 0
+    ) -> Trajectory:
+        """Take one sample out of a batch.
+
+        Args:
+            denoised: What the loop returned.
+            timesteps: int64 (rows,).
+            config: The run's config, as plain values.
+            sample: Which of the batch.
+
+        Returns:
+            The sample's trajectory, copied to the CPU.
+        """
+
+        def pick(values: Tensor) -> Tensor:
+            return values[:, sample].contiguous().cpu()
+
+        return cls(
+            latents=pick(denoised.latents),
+            z0_hat=pick(denoised.z0_hat),
+            timesteps=timesteps,
+            guidance=None if denoised.guidance is None else pick(denoised.guidance),
+            config=config,
+        )
+
+    def eps(self, table: Table) -> tuple[Tensor | None, Tensor]:
+        """Work out the noise that the network saw in each half of every row.
+
+        It follows from z, z0_hat and guidance, to some 3e-6 of its largest value:
+
+            eps      = (z - signal z0_hat) / noise
+            uncond   = eps - s guidance
+            cond     = uncond + guidance
+
+        Args:
+            table: The sampler's, that made the trajectory.
+
+        Returns:
+            eps_uncond and eps_cond, float32 (rows, 4, h, w) each; the first is None, and the second
+            the only one, without guidance.
+        """
+        signal, noise = (
+            torch.from_numpy(column).reshape(-1, 1, 1, 1) for column in (table.signal, table.noise)
+        )
+        guided = (self.latents[:-1].double() - signal * self.z0_hat.double()) / noise
+        if self.guidance is None:
+            return None, guided.float()
+        uncond = guided - self.config["guidance_scale"] * self.guidance.double()
+        return uncond.float(), (uncond + self.guidance.double()).float()
+
+    def save(self, path: Path) -> None:
+        """Write the file, whole or not at all."""
+        tensors = {name: getattr(self, name) for name in (*REQUIRED, *OPTIONAL)}
+        present = {name: tensor for name, tensor in tensors.items() if tensor is not None}
+        facts = {"format_version": FORMAT_VERSION, "config": self.config}
+        # one entry, because safetensors writes several in no fixed order
+        metadata = {METADATA_KEY: json.dumps(facts | {"sha256": _digest(facts, present)})}
+        with replacing(path) as temporary:
+            temporary.write_bytes(save(present, metadata))
+
+    @classmethod
+    def load(cls, path: Path, latents_shape: tuple[int, ...] | None = None) -> Trajectory:
+        """Read a file that `save` wrote.
+
+        The header is checked before a tensor is read, and every byte by its hash.
+
+        Args:
+            path: A trajectory.safetensors.
+            latents_shape: (rows + 1, 4, h, w), where it is known what the file must hold.
+
+        Returns:
+            The trajectory.
+
+        Raises:
+            UserError: It is not there, damaged, of another format version, of other shapes or
+                dtypes, or holds a value that is not finite.
+        """
+        if not path.exists():
+            raise UserError(f"{path}: is not there")
+        header = read_header(path, str(path))
+        facts = _read_facts(path, header)
+        _check_header(path, header, latents_shape)
+        try:
+            with safe_open(path, framework="pt") as file:
+                tensors = {
+                    name: file.get_tensor(name) if name in header.tensors else None
+                    for name in (*REQUIRED, *OPTIONAL)
+                }
+        except (OSError, SafetensorError) as error:
+            raise UserError(f"{path}: is damaged: {reason_of(error)}") from None
+        present = {name: tensor for name, tensor in tensors.items() if tensor is not None}
+        if facts.pop("sha256", None) != _digest(facts, present):
+            raise UserError(f"{path}: is damaged: its content is not what its sha256 says")
+        for name, tensor in present.items():
+            if not tensor.isfinite().all():
+                raise UserError(f"{path}: is damaged: {name} holds values that are not finite")
+        return cls(config=facts["config"], **tensors)  # type: ignore[arg-type]
+
+
+def _digest(facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
+    """Hash facts and tensors: their names, dtypes, shapes and bytes."""
+    digest = hashlib.sha256(json.dumps(facts).encode())
+    for name, tensor in tensors.items():
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
+        digest.update(tensor.contiguous().numpy())  # type: ignore[arg-type]
+    return digest.hexdigest()
+
+
+def _read_facts(path: Path, header: TensorHeader) -> dict[str, Any]:
+    """Read the facts beside the tensors, in the very spelling that `save` gave them."""
+    text = header.metadata.get(METADATA_KEY, "{}")
+    facts = parse_json(text, f"{path}: is damaged: its metadata")
+    version = facts.get("format_version")
+    if version != FORMAT_VERSION:
+        raise UserError(
+            f"{path}: format_version = {shown(version)}; this version of sdloop reads "
+            f"{FORMAT_VERSION}"
+        )
+    if json.dumps(facts) != text or not isinstance(facts.get("config"), dict):
+        raise UserError(f"{path}: is damaged: its metadata is not what sdloop writes")
+    return facts
+
+
+def _check_header(path: Path, header: TensorHeader, latents_shape: tuple[int, ...] | None) -> None:
+    """Refuse names, shapes and dtypes that are not a run's."""
+    entries = header.tensors
+    for name in REQUIRED:
+        if name not in entries:
+            raise UserError(f"{path}: has no {name}")
+    frames, *inner = latents_shape or entries["latents"].shape or (0,)
+    rows = frames - 1
+    if latents_shape is None and (rows < 1 or len(inner) != 3 or 0 in inner):
+        raise UserError(f"{path}: latents is {list(entries['latents'].shape)}: no run's shape")
+    steps = ("F32", (rows, *inner))
+    expected = {"latents": ("F32", (frames, *inner)), "timesteps": ("I64", (rows,))}
+    expected |= dict.fromkeys(("z0_hat", *OPTIONAL, *DROPPED), steps)
+    strange = [name for name in entries if name not in expected]
+    if strange:
+        raise UserError(f"{path}: holds {shown(strange[0])}, which is no part of a run")
+    for name, (dtype, shape) in expected.items():
+        entry = entries.get(name)
+        if entry is not None and (entry.dtype, entry.shape) != (dtype, shape):
+            raise UserError(
+                f"{path}: {name} is {entry.dtype} {list(entry.shape)}, not {dtype} {list(shape)}"
+            )
