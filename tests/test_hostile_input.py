@@ -22,7 +22,7 @@ from sdloop.job.config import RunConfig, dump_config, load_config
 from sdloop.job.plan import prepare
 from sdloop.model.networks import load
 from sdloop.run import main
-from sdloop.sampler.trajectory import METADATA_KEY, Trajectory, _digest
+from sdloop.sampler.trajectory import METADATA_KEY, Trajectory, digest_of
 
 pytestmark = pytest.mark.slow
 
@@ -345,7 +345,7 @@ def test_trajectories_headers(good_trajectory):
             tensors = Trajectory.load(intact).__dict__
             kept = {k: v for k, v in tensors.items() if isinstance(v, torch.Tensor)}
             order = ("latents", "z0_hat", "timesteps", "guidance")
-            changed_facts["sha256"] = _digest(unsigned, {name: kept[name] for name in order})
+            changed_facts["sha256"] = digest_of(unsigned, {name: kept[name] for name in order})
         changed["__metadata__"][METADATA_KEY] = json.dumps(changed_facts)
         for place, new, remove in edits:
             with_errors_ignored(lambda p=place, n=new, r=remove: put(changed, p, n, r))

@@ -86,7 +86,7 @@ def test_decode_batch_changes_no_file_but_the_config(tiny_config, tmp_path):
     differing = {name for name in runs[0] if runs[0][name] != runs[1][name]}
     # these say which batch was asked for
     assert differing == {"config.yaml", "manifest.json", "trajectory.safetensors", "index.html"}
-    for run, batches in zip(runs, ([1], [4, 1]), strict=True):  # of 13 pictures
+    for run, batches in zip(runs, ([1], [4, 3, 2]), strict=True):  # of 7 frames and 6 z0_hats
         again = run["manifest.json"]["same_again"]
         assert again["decode_batches"] == batches
         assert again["levels_in_other_batches"] == 0
@@ -105,7 +105,7 @@ def test_manifest_knows_a_batch_that_was_halved(tiny_config, tmp_path, monkeypat
     monkeypatch.setattr(AutoencoderKL, "decode", limited)
     assert run_module.main([str(tiny_config), "decode.batch_size=8"]) == 0
     manifest = json.loads((tmp_path / "run/manifest.json").read_text())
-    assert manifest["same_again"]["decode_batches"] == [4, 1]
+    assert manifest["same_again"]["decode_batches"] == [4, 3, 2]
 
 
 def test_what_was_never_measured_is_not_promised(models):

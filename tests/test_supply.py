@@ -40,7 +40,7 @@ ALL = sorted({canonicalize_name(each.name) for group in declared().values() for 
 
 def table_of_readme():
     """Return the rows of the README's table of dependencies by package: (licence, what for)."""
-    text = (ROOT / "README.md").read_text()
+    text = (ROOT / "sdloop/README.md").read_text()
     section = text.split("\n## Dependencies\n")[1].split("\n## ")[0]
     cells = [line.strip("|").split("|") for line in section.splitlines() if line.startswith("|")]
     return {

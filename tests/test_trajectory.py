@@ -16,7 +16,7 @@ from sdloop.sampler.trajectory import (
     OPTIONAL,
     REQUIRED,
     Trajectory,
-    _digest,
+    digest_of,
 )
 
 
@@ -76,7 +76,7 @@ def save_again(path, changed, **facts):
     before.pop("sha256")
     known = {name: tensors[name] for name in (*REQUIRED, *OPTIONAL) if name in tensors}
     written = before | facts
-    written["sha256"] = _digest(written, known)
+    written["sha256"] = digest_of(written, known)
     save_file(tensors, path, {METADATA_KEY: json.dumps(written)})
 
 

@@ -22,7 +22,6 @@ from sdloop.job.folder import (
     TRAJECTORY_FILE,
     RunFiles,
 )
-from sdloop.job.progress import read_facts
 
 if TYPE_CHECKING:
     from sdloop.job.config import RunConfig
@@ -84,6 +83,8 @@ def check_replaceable(plan: Plan) -> None:
     Raises:
         UserError: The folder holds something else.
     """
+    from sdloop.job.progress import read_facts
+
     folder = plan.folder
     if (folder / CONFIG_FILE).is_file():
         if not _holds_config(folder, plan.config):

@@ -106,7 +106,7 @@ class Trajectory:
         present = {name: tensor for name, tensor in tensors.items() if tensor is not None}
         facts = {"format_version": FORMAT_VERSION, "config": self.config}
         # one entry, because safetensors writes several in no fixed order
-        metadata = {METADATA_KEY: json.dumps(facts | {"sha256": _digest(facts, present)})}
+        metadata = {METADATA_KEY: json.dumps(facts | {"sha256": digest_of(facts, present)})}
         with replacing(path) as temporary:
             temporary.write_bytes(save(present, metadata))
 
@@ -141,7 +141,7 @@ class Trajectory:
         except (OSError, SafetensorError) as error:
             raise UserError(f"{path}: is damaged: {reason_of(error)}") from None
         present = {name: tensor for name, tensor in tensors.items() if tensor is not None}
-        if facts.pop("sha256", None) != _digest(facts, present):
+        if facts.pop("sha256", None) != digest_of(facts, present):
             raise UserError(f"{path}: is damaged: its content is not what its sha256 says")
         for name, tensor in present.items():
             if not tensor.isfinite().all():
@@ -149,7 +149,7 @@ class Trajectory:
         return cls(config=facts["config"], **tensors)  # type: ignore[arg-type]
 
 
-def _digest(facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
+def digest_of(facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
     """Hash facts and tensors: their names, dtypes, shapes and bytes."""
     digest = hashlib.sha256(json.dumps(facts).encode())
     for name, tensor in tensors.items():
