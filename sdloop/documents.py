@@ -5,7 +5,7 @@ read from what is no file, nothing beyond a size, and nothing that stands for mo
 """
 
 import json
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from io import BufferedReader
 from pathlib import Path
@@ -119,6 +119,24 @@ def parse_yaml(text: str, named: str) -> Any:  # noqa: ANN401 - YAML values are 
         raise UserError(f"{named} is not YAML: {error.problem or error.context}{place}") from None
     except (yaml.YAMLError, ValueError, ArithmeticError) as error:
         raise UserError(f"{named} is not YAML: {reason_of(error)}") from None
+
+
+def spelling_at(text: str, keys: Sequence[str]) -> str | None:
+    """Find how a YAML text spells a value: "no" for False, "12:30:00" for 45000.
+
+    Args:
+        text: A YAML text that `parse_yaml` takes.
+        keys: They lead to the value through nested mappings; none for the text's own value.
+
+    Returns:
+        The value as it is written, or None where none or more than a scalar stands there.
+    """
+    node = yaml.compose(text, _PlainLoader)
+    for key in keys:
+        if not isinstance(node, yaml.MappingNode):
+            return None
+        node = next((value for name, value in node.value if name.value == key), None)
+    return node.value if isinstance(node, yaml.ScalarNode) else None
 
 
 def _no_constant(name: str) -> None:

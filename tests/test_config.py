@@ -1,7 +1,10 @@
 """Configs and overrides."""
 
+from typing import Annotated
+
 import pytest
 import yaml
+from pydantic import BaseModel, Field
 
 from sdloop.errors import UserError
 from sdloop.job.config import RunConfig, dump_config, load_config
@@ -60,7 +63,6 @@ def test_later_overrides_win(write):
         ("prompt: p\nsede: 1", [], r"sede: unknown key; did you mean seed\?"),
         ("prompt: p", ["export.sale=2"], r"export.sale: unknown key; did you mean scale\?"),
         ("seed: 1", [], "prompt: is missing"),
-        ("prompt: 3", [], "prompt = 3: must be a valid string"),
         ("prompt: p\nseed: '1'", [], "seed = '1': must be a valid integer"),
         ("prompt: p\nseed: true", [], "seed = True: must be a valid integer"),
         ("prompt: p", ["seed=-1"], "seed = -1: must be greater than or equal to 0"),
@@ -85,6 +87,74 @@ def test_bad_values_are_named_in_one_line(write, text, overrides, said):
     with pytest.raises(UserError, match=said) as error:
         load_config(write(text), overrides)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "overrides", "said"),
+    [
+        ("prompt: no", [], 'prompt = no: YAML reads a truth value; {}: prompt: "no"'),
+        ("prompt: On", [], 'prompt = On: YAML reads a truth value; {}: prompt: "On"'),
+        ("prompt: 123", [], 'prompt = 123: YAML reads a number; {}: prompt: "123"'),
+        ("prompt: 010", [], 'prompt = 010: YAML reads a number; {}: prompt: "010"'),
+        ("{seed: 1, prompt: 1.50}", [], 'prompt = 1.50: YAML reads a number; {}: prompt: "1.50"'),
+        ("prompt: 12:30:00", [], 'prompt = 12:30:00: YAML reads a number; {}: prompt: "12:30:00"'),
+        ("prompt:", [], 'prompt = : YAML reads nothing; {}: prompt: ""'),
+        ("prompt: ~", [], 'prompt = ~: YAML reads nothing; {}: prompt: "~"'),
+        (
+            "prompt: p\nnegative_prompt: off",
+            [],
+            'YAML reads a truth value; {}: negative_prompt: "o',
+        ),
+        (
+            "prompt: p\nmeasure: {mask: 7}",
+            [],
+            'measure.mask = 7: YAML reads a number; {}: mask: "7"',
+        ),
+        ("prompt: p", ["measure.mask=yes"], """reads a truth value; {}: measure.mask='"yes"'"""),
+        ("prompt: p", ["measure={mask: 7}"], """reads a number; {}: measure.mask='"7"'"""),
+        ("prompt: [a, b]", [], "prompt = ['a', 'b']: must be a text, not a list"),
+        ("prompt: {a: b}", [], "prompt = {'a': 'b'}: must be a text, not a mapping"),
+    ],
+)
+def test_texts_that_yaml_takes_for_something_else_are_quoted(write, text, overrides, said):
+    with pytest.raises(UserError) as error:
+        load_config(write(text), overrides)
+    assert said.replace("{}", "put the text in quotes") in str(error.value)
+    if '"' in said and not overrides:  # what the message says to write is a config that loads
+        fixed = str(error.value).partition("put the text in quotes: ")[2]
+        inner = f"measure: {{{fixed}}}" if "mask" in fixed else fixed
+        before = "" if fixed.startswith("prompt") else "prompt: p\n"
+        load_config(write(before + inner))
+
+
+def keys_with_patterns(model, way=()):
+    """Yield the dotted key, and what it allows, of every field that is held against a pattern."""
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from keys_with_patterns(field.annotation, (*way, name))
+        elif any(getattr(limit, "pattern", None) for limit in field.metadata):
+            yield ".".join((*way, name)), field.description
+
+
+def test_every_pattern_is_explained_in_its_keys_own_words(write):
+    known = dict(keys_with_patterns(RunConfig))
+    assert known["device"] == "auto, cpu, mps, cuda, cuda:<number>"
+    for key, allowed in known.items():
+        with pytest.raises(UserError) as error:
+            load_config(write("prompt: p"), [f"{key}=??"])
+        assert f"{key} = '??': allowed: {allowed}" in str(error.value)
+
+
+def test_pattern_of_another_key_does_not_speak_of_devices(write, monkeypatch):
+    class Patterned(RunConfig):
+        device: Annotated[str, Field(pattern="^[a-z]$", description="one letter")] = "x"
+        output: Annotated[str, Field(pattern="^[a-z]$")] = "x"
+
+    monkeypatch.setattr("sdloop.config.RunConfig", Patterned)
+    with pytest.raises(UserError, match=r"device = 'cpu': allowed: one letter"):
+        load_config(write("prompt: p"), ["device=cpu", "output=x"])
+    with pytest.raises(UserError, match=r"output = 'cpu': String should match pattern '\^\[a-z\]"):
+        load_config(write("prompt: p"), ["output=cpu"])
 
 
 def test_missing_and_unreadable_files_are_named(tmp_path):

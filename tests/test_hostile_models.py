@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from sdloop.errors import UserError
@@ -19,6 +20,7 @@ from sdloop.job.manifest import update_manifest
 from sdloop.job.plan import prepare
 from sdloop.model.find import BUNDLED, find
 from sdloop.model.networks import load
+from sdloop.model.tensor_file import read_header
 from sdloop.model.text import words_cut
 from sdloop.model.weight_files import hash_weights
 from sdloop.run import main
@@ -223,8 +225,7 @@ def test_weights_beyond_half_precision_are_named(copied):
 
 
 def test_weights_of_other_shapes_are_refused_before_they_are_read(copied):
-    entry = {"dtype": "F32", "shape": [2**38], "data_offsets": [0, 2**40]}
-    header = json.dumps({"conv_in.weight": entry}).encode()
+    header = json.dumps({"conv_in.weight": entry((2**38,), (0, 2**40))}).encode()
     with (copied / UNET_WEIGHTS).open("wb") as file:  # a terabyte that takes no place on the disk
         file.write(struct.pack("<Q", len(header)) + header)
         file.truncate(8 + len(header) + 2**40)
@@ -245,9 +246,76 @@ def test_weights_of_other_shapes_are_refused_before_they_are_read(copied):
 )
 def test_headers_that_are_none_are_refused(copied, tmp_path, content):
     (copied / UNET_WEIGHTS).write_bytes(content)
-    assert "is not a safetensors file" in refusal(lambda: find(str(copied)))
-    shutil.copy(copied / UNET_WEIGHTS, tmp_path / "x.safetensors")
-    assert "is not a safetensors file" in refusal(lambda: find(str(tmp_path / "x.safetensors")))
+    assert "damaged or not a safetensors file" in refusal(lambda: find(str(copied)))
+    path = shutil.copy(copied / UNET_WEIGHTS, tmp_path / "x.safetensors")
+    assert "damaged or not a safetensors file" in refusal(lambda: find(str(path)))
+
+
+def written(path, header, data=b""):
+    """Write a safetensors file from its header, as JSON or as it stands in the file, and data."""
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + data)
+    return path
+
+
+def entry(shape=(1,), offsets=(0, 4), dtype="F32"):
+    return {"dtype": dtype, "shape": list(shape), "data_offsets": list(offsets)}
+
+
+@pytest.mark.parametrize(
+    ("header", "data_bytes", "said"),
+    [
+        ({"a": entry(offsets=(4, 8))}, 8, "not a safetensors file: invalid offset"),
+        ({"a": entry(), "b": entry()}, 4, "not a safetensors file: invalid offset"),
+        ({"a": entry()}, 5, "not a safetensors file: incomplete metadata"),
+        ({"a": entry()}, 3, "not a safetensors file: incomplete metadata"),
+        ({"a": entry(shape=(2,))}, 4, "not a safetensors file: "),
+        ({"a": entry(shape=(-1,))}, 4, "not a safetensors file: "),
+        ({"a": entry(dtype="Q4")}, 4, "not a safetensors file: "),
+        ({"a": entry(shape=(2**62, 4), offsets=(0, 0))}, 0, "not a safetensors file: overflow"),
+        ({"a": entry(shape=(0, 2**63), offsets=(0, 0))}, 0, "'a' has the shape [0, 9223372036"),
+        ({"a": entry(shape=(1,) * 9)}, 4, "'a' has the shape [1, 1, 1"),
+        ({"a": entry(), "__metadata__": {"b": 3}}, 4, "not a safetensors file: "),
+    ],
+)
+def test_malformed_headers_are_refused(tmp_path, header, data_bytes, said):
+    path = written(tmp_path / "x.safetensors", header, bytes(data_bytes))
+    assert said in refusal(lambda: read_header(path, "x"))
+
+
+def test_names_that_stand_twice_are_refused(tmp_path):
+    # safe_open takes the last of two tensors of one name, and says nothing
+    text = json.dumps(entry())
+    doubled = f'{{"a": {text}, "a": {text}}}'.encode()
+    path = written(tmp_path / "x.safetensors", doubled, bytes(4))
+    with safe_open(path, "np") as file:
+        assert file.keys() == ["a"]
+    assert refusal(lambda: read_header(path, "x")) == (
+        "x: is damaged: its header is not JSON: 'a' stands twice"
+    )
+    doubled = f'{{"a": {text}, "__metadata__": {{"b": "c", "b": "d"}}}}'.encode()
+    path = written(tmp_path / "x.safetensors", doubled, bytes(4))
+    assert "'b' stands twice" in refusal(lambda: read_header(path, "x"))
+
+
+def test_more_tensors_than_any_model_has_are_refused(tmp_path):
+    header = {f"t{number}": entry((), (4 * number, 4 * number + 4)) for number in range(20_001)}
+    path = written(tmp_path / "x.safetensors", header, bytes(4 * len(header)))
+    assert "holds 20001 tensors; allowed: 20000" in refusal(lambda: read_header(path, "x"))
+
+
+def test_long_headers_are_read(copied, models):
+    # checkpoints carry their thumbnail, training log or recipe as metadata
+    path = copied / UNET_WEIGHTS
+    save_file(load_file(path), path, {"modelspec.thumbnail": "A" * 6_000_000})
+    header = read_header(path, "x")
+    assert header.metadata == {"modelspec.thumbnail": "A" * 6_000_000}
+    unet = models.unet.state_dict()
+    assert {name: known.shape for name, known in header.tensors.items()} == {
+        name: tuple(weight.shape) for name, weight in unet.items()
+    }
+    loaded = load(find(str(copied)), CPU, torch.float32)
+    assert torch.equal(loaded.unet.conv_in.weight, unet["conv_in.weight"])
 
 
 @pytest.mark.parametrize("file", ["vocab.json", "merges.txt", "tokenizer.json"])

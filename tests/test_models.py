@@ -363,5 +363,5 @@ def test_checkpoint_that_lacks_a_network_is_refused(tmp_path):
 def test_file_that_is_no_safetensors_is_refused(tmp_path, content):
     path = tmp_path / "model.safetensors"
     path.write_bytes(content)
-    with pytest.raises(UserError, match="is not a safetensors file"):
+    with pytest.raises(UserError, match="damaged or not a safetensors file"):
         find(str(path))

@@ -15,7 +15,7 @@ from pydantic import (
     ValidationError,
 )
 
-from sdloop.documents import parse_yaml, read_file
+from sdloop.documents import parse_yaml, read_file, spelling_at
 from sdloop.errors import UserError, shown
 from sdloop.files import replacing
 
@@ -26,6 +26,14 @@ LONGEST_QUOTE = 100
 # what no row of a run depends on; `render` may change these, and where and in what it decodes
 SHOWN_KEYS = ("decode", "difference", "measure", "export")
 RENDER_KEYS = (*SHOWN_KEYS, "device", "dtype")
+_YAML_TYPES = {
+    bool: "a truth value",
+    int: "a number",
+    float: "a number",
+    type(None): "nothing",
+    list: "a list",
+    dict: "a mapping",
+}
 
 
 def _check_text(text: str) -> str:
@@ -50,6 +58,14 @@ Prompt = Annotated[str, Field(max_length=LONGEST_PROMPT), AfterValidator(_check_
 PathText = Annotated[str, Field(min_length=1, max_length=LONGEST_PATH), AfterValidator(_check_path)]
 Size = Annotated[int, Field(ge=SMALLEST_PX, le=LARGEST_PX)]
 DelayMs = Annotated[int, Field(ge=20, le=600_000, multiple_of=10)]
+# a field with a pattern says in its description what it allows, for a message
+Device = Annotated[
+    str,
+    Field(
+        pattern=r"^(auto|cpu|mps|cuda(:[0-9]{1,3})?)$",
+        description="auto, cpu, mps, cuda, cuda:<number>",
+    ),
+]
 
 
 class _Frozen(BaseModel):
@@ -122,7 +138,7 @@ class RunConfig(_Frozen):
     width: Size | None = None
     guidance_scale: Annotated[float, Field(ge=1, le=100)] = 7.5
     scheduler: SchedulerConfig = SchedulerConfig()
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:[0-9]{1,3})?)$")] = "auto"
+    device: Device = "auto"
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
     compile: bool = False
     decode: DecodeConfig = DecodeConfig()
@@ -146,7 +162,8 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     Raises:
         UserError: One line that names the file, the key, the value and what is allowed.
     """
-    values = _read_mapping(path)
+    text = _read_text(path)
+    values = _mapping_of(text, path)
     for override in overrides:
         _apply_override(values, override)
     if "output" not in values:
@@ -154,7 +171,7 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     try:
         return RunConfig.model_validate(values)
     except ValidationError as error:
-        raise UserError(f"{path}: {_explain(error)}") from None
+        raise UserError(f"{path}: {_explain(error, text, overrides)}") from None
 
 
 def identity_of(config: RunConfig) -> dict[str, Any]:
@@ -175,12 +192,16 @@ def write_config(path: Path, config: RunConfig) -> None:
         temporary.write_text(dump_config(config), encoding="utf-8")
 
 
-def _read_mapping(path: Path) -> dict[str, Any]:
-    """Read a YAML file whose top is a mapping."""
+def _read_text(path: Path) -> str:
+    """Read a YAML file."""
     try:
-        text = read_file(path, str(path)).decode("utf-8")
+        return read_file(path, str(path)).decode("utf-8")
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: is not YAML: {error}") from None
+
+
+def _mapping_of(text: str, path: Path) -> dict[str, Any]:
+    """Parse a YAML file whose top is a mapping."""
     values = parse_yaml(text, f"{path}:")
     if not isinstance(values, dict):
         raise UserError(f"{path}: must be a YAML mapping (key: value), not {_type_name(values)}")
@@ -227,7 +248,7 @@ def _is_text(key: str) -> bool:
     return field is not None and field.annotation is str
 
 
-def _explain(error: ValidationError) -> str:
+def _explain(error: ValidationError, text: str, overrides: Sequence[str]) -> str:
     """Say the first thing that is wrong in one line."""
     first = error.errors()[0]
     path = [str(part) for part in first["loc"]]
@@ -239,10 +260,35 @@ def _explain(error: ValidationError) -> str:
         return f"{key}: unknown key; {hint}allowed: {', '.join(allowed)}"
     if first["type"] == "missing":
         return f"{key}: is missing"
+    if first["type"] == "string_type":
+        return _explain_text(path, first["input"], text, overrides)
     message = first["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
-    if "pattern" in message:
-        message = "allowed: auto, cpu, mps, cuda, cuda:<number>"
+    if first["type"] == "string_pattern_mismatch":
+        allowed_here = _model_around(path).model_fields[path[-1]].description
+        message = f"allowed: {allowed_here}" if allowed_here else message
     return f"{key} = {shown(first['input'])}: {message}" if key else message
+
+
+def _explain_text(path: list[str], value: object, text: str, overrides: Sequence[str]) -> str:
+    """Say how to write a text that YAML takes for something else."""
+    key, taken_for = ".".join(path), _YAML_TYPES.get(type(value), "no text")
+    written, override = _as_written(path, text, overrides)
+    if written is None:
+        return f"{key} = {shown(value)}: must be a text, not {taken_for}"
+    quoted = f"""{key}='"{written}"'""" if override else f'{path[-1]}: "{written}"'
+    return f"{key} = {written}: YAML reads {taken_for}; put the text in quotes: {quoted}"
+
+
+def _as_written(
+    path: list[str], text: str, overrides: Sequence[str]
+) -> tuple[str | None, str | None]:
+    """Find a value as the user spelled it, and the override that it comes from, if one does."""
+    for override in reversed(overrides):
+        key, _, value = override.partition("=")
+        parts = [part.strip() for part in key.split(".")]
+        if path[: len(parts)] == parts:
+            return spelling_at(value, path[len(parts) :]), override
+    return spelling_at(text, path), None
 
 
 def _cut(text: str) -> str:
@@ -252,9 +298,14 @@ def _cut(text: str) -> str:
 
 def _keys_beside(path: list[str]) -> list[str]:
     """List the keys allowed where an unknown one stood."""
+    return list(_model_around(path).model_fields)
+
+
+def _model_around(path: list[str]) -> type[BaseModel]:
+    """Find the part of the config that a key stands in."""
     model: type[BaseModel] = RunConfig
     for part in path[:-1]:
         annotation = model.model_fields[part].annotation
         if isinstance(annotation, type) and issubclass(annotation, BaseModel):
             model = annotation
-    return list(model.model_fields)
+    return model
