@@ -1,138 +1,128 @@
-"""Train the autoencoder: pictures to 4-channel latents of an eighth of the size, and back.
+"""Fine-tune the start's VAE on composed scenes.
 
-python -m scripts.train.autoencoder [--seconds 2160]
+    python -m scripts.train.autoencoder [--decoder-only]
+
+Latents stay close to the start's, so that a denoiser trained on those can go on. With
+--decoder-only they stay the same: that may run beside the denoiser's training, or after it.
+It goes on from its checkpoint; the model folder it writes, WORK/vae, is the average of the weights.
 """
 
 from __future__ import annotations
 
 import argparse
-import copy
-from dataclasses import replace
+import time
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKL
 
-from .dataset import load_pictures
-from .settings import AutoencoderSettings, Settings, parse_settings
-from .training import Training
+from .pictures import decode, encode, load_vae, psnr_db, to_tensor
+from .scene.compose import Composer
+from .scene.sprites import load_sprites
+from .settings import Settings, add_settings, settings_of
+from .shards import compose_scene
+from .training import Schedule, Training
 
-WARMUP_STEPS, REPORT_EVERY, SAVE_EVERY = 100, 50, 500
-# Stable Diffusion's own: latents are made to have unit variance after it, so nothing else differs.
-SCALING_FACTOR = 0.18215
-
-
-def build_autoencoder(settings: Settings) -> AutoencoderKL:
-    """An untrained AutoencoderKL: no attention, since it trains on crops and runs on pictures."""
-    channels = settings.autoencoder.channels
-    return AutoencoderKL(
-        down_block_types=("DownEncoderBlock2D",) * len(channels),
-        up_block_types=("UpDecoderBlock2D",) * len(channels),
-        block_out_channels=channels,
-        layers_per_block=1,
-        latent_channels=4,
-        norm_num_groups=8,
-        mid_block_add_attention=False,
-        sample_size=settings.size_px,
-        scaling_factor=SCALING_FACTOR,
-    )
-
-
-def to_tensor(pictures: np.ndarray) -> torch.Tensor:
-    """uint8 (n, h, w, 3) to float32 (n, 3, h, w) in -1..1."""
-    return torch.from_numpy(pictures.copy()).permute(0, 3, 1, 2).contiguous().float() / 127.5 - 1
-
-
-def draw_batch(
-    pictures: np.ndarray, part: AutoencoderSettings, crops: bool, rng: np.random.Generator
-) -> torch.Tensor:
-    """Random crops, or whole pictures of as many pixels together."""
-    size, crop = pictures.shape[1], part.crop_px
-    if not crops:
-        return to_tensor(
-            pictures[rng.integers(len(pictures), size=max(1, part.batch * crop**2 // size**2))]
-        )
-    batch = []
-    for k in rng.integers(len(pictures), size=part.batch):
-        y, x = rng.integers(size - crop + 1, size=2)
-        batch.append(pictures[k, y : y + crop, x : x + crop])
-    return to_tensor(np.stack(batch))
+# Seeds beside the denoiser's own, so that no picture is measured that was trained on.
+TRAIN_SEED, FRESH_SEED = 1_000_001, 1_000_002
+FRESH_SCENES = 256
+REPORT_EVERY_S, SAVE_EVERY_S = 60, 300
 
 
 def reconstruction_loss(made: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
-    """L1, squares, and L1 of the gradients, which keeps edges sharp."""
-    gradients = F.l1_loss(made.diff(dim=-1), real.diff(dim=-1)) + F.l1_loss(
-        made.diff(dim=-2), real.diff(dim=-2)
-    )
-    return F.l1_loss(made, real) + 2 * F.mse_loss(made, real) + 0.5 * gradients
+    """Absolute and squared error, and that of the gradients, which keeps edges sharp."""
+    edges = sum(F.l1_loss(made.diff(dim=d), real.diff(dim=d)) for d in (-1, -2))
+    return F.l1_loss(made, real) + 6 * F.mse_loss(made, real) + 0.3 * edges
 
 
-@torch.no_grad()
-def standardise_latents(vae: AutoencoderKL, pictures: np.ndarray) -> None:
-    """Fold into the 1x1 convolutions what gives each scaled channel mean zero and variance one."""
-    device = next(vae.parameters()).device
-    means = torch.cat(
-        [
-            vae.encode(to_tensor(part).to(device)).latent_dist.mode()
-            for part in np.array_split(pictures, -(-len(pictures) // 32))
-        ]
-    )
-    shift = means.mean((0, 2, 3))
-    stretch = 1 / (means.std((0, 2, 3)) * SCALING_FACTOR)
-    into, out = vae.quant_conv, vae.post_quant_conv
-    into.weight[:4] *= stretch[:, None, None, None]
-    into.bias[:4] = (into.bias[:4] - shift) * stretch
-    into.bias[4:] += 2 * stretch.log()
-    out.bias += (out.weight[:, :, 0, 0] @ shift[:, None])[:, 0]
-    out.weight /= stretch[None, :, None, None]
+def fresh_scenes(composer: Composer, count: int = FRESH_SCENES) -> np.ndarray:
+    """Pictures that no training sees, uint8 (count, height, width, 3)."""
+    return np.stack([compose_scene(composer, FRESH_SEED, k)[0] for k in range(count)])
 
 
-def train_autoencoder(settings: Settings) -> None:
-    """Train until the seconds are spent, from the last checkpoint if there is one.
+def measure_psnr_db(vae: AutoencoderKL, pictures: np.ndarray, settings: Settings) -> float:
+    """The mean PSNR of pictures that go through the VAE and back."""
+    latents = encode(vae, pictures, settings.machine)
+    return float(psnr_db(decode(vae, latents, settings.machine), pictures).mean())
 
-    The finished model goes to the working folder's vae/.
+
+def train_autoencoder(
+    settings: Settings, *, decoder_only: bool, samples: int, fresh: int = FRESH_SCENES
+) -> None:
+    """Train until the rate has fallen to zero, and write WORK/vae.
+
+    Args:
+        settings: pace and folders.
+        decoder_only: whether the encoder, and so every latent, stays as it is in WORK/vae.
+        samples: how many pictures to see; the rate falls over the second half.
+        fresh: on how many scenes the PSNR is measured.
     """
-    part, device = settings.autoencoder, torch.device(settings.device)
+    part, machine = settings.autoencoder, settings.machine
+    source = settings.vae if decoder_only else settings.start / "vae"
     torch.manual_seed(settings.seed)
-    pictures = load_pictures(settings)
-    vae = build_autoencoder(settings).to(device)
-    training = Training(
-        vae,
-        settings.work / "autoencoder.pt",
-        lr=part.lr,
-        warmup_steps=WARMUP_STEPS,
-        seconds=part.seconds,
-        ema=part.ema,
+    anchor, vae = load_vae(source, machine), load_vae(source, machine)
+    trained = (vae.decoder, vae.post_quant_conv)
+    for module in trained if decoder_only else (vae,):
+        module.requires_grad_(True).train()
+    schedule = Schedule(part.pace.lr, part.warmup, samples // 2, samples - samples // 2)
+    training = Training(vae, schedule, part.ema)
+    checkpoint = settings.work / ("decoder.pt" if decoder_only else "autoencoder.pt")
+    if checkpoint.exists():
+        training.load(checkpoint)
+    composer = Composer(load_sprites(settings.sprites))
+    saved = reported = time.monotonic()
+    errors = []
+    while not schedule.is_over(training.samples):
+        count = part.pace.batch
+        numbers = range(training.samples, training.samples + count)
+        pictures = np.stack([compose_scene(composer, TRAIN_SEED, k)[0] for k in numbers])
+        real = to_tensor(pictures).to(machine.device)
+        scale = vae.config.scaling_factor
+        with machine.autocast():
+            z = vae.encode(real).latent_dist.mode() * scale
+            with torch.no_grad():
+                old = z if decoder_only else anchor.encode(real).latent_dist.mode() * scale
+            generator = torch.Generator().manual_seed(settings.seed + training.step)
+            noise = torch.randn(z.shape, generator=generator).to(machine.device)
+            made = vae.decode((z + part.latent_noise * noise) / scale).sample.float()
+        drift = F.mse_loss(z.float(), old.float())
+        loss = reconstruction_loss(made, real) + part.anchor * drift
+        training.advance(loss, count)
+        errors.append(F.mse_loss(made.detach().clamp(-1, 1), real).item())
+        now = time.monotonic()
+        if now - reported >= REPORT_EVERY_S:
+            noisy_db = -10 * np.log10(np.mean(errors) / 4)
+            speed = len(errors) * count / (now - reported)
+            print(
+                f"samples {training.samples} noisy_psnr_db {noisy_db:.2f} {speed:.1f}/s", flush=True
+            )
+            errors.clear()
+            reported = now
+        if now - saved >= SAVE_EVERY_S:
+            training.save(checkpoint)
+            saved = time.monotonic()
+    training.save(checkpoint)
+    average: AutoencoderKL = training.average
+    unseen = fresh_scenes(composer, fresh)
+    print(f"PSNR {measure_psnr_db(load_vae(source, machine), unseen, settings):.2f} dB before,")
+    print(f"{measure_psnr_db(average, unseen, settings):.2f} dB after {training.samples} samples")
+    average.save_pretrained(settings.work / "vae")
+
+
+def main() -> None:
+    """Train as the command line asks."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    while (spent := training.spent()) < 1:
-        rng = np.random.default_rng((settings.seed, 1, training.step))
-        real = draw_batch(pictures, part, spent < part.crop_share, rng).to(device)
-        with torch.autocast(device.type, torch.bfloat16):
-            posterior = vae.encode(real).latent_dist
-            made = vae.decode(posterior.sample()).sample.float()
-        mean, logvar = posterior.mean.float(), posterior.logvar.float()
-        kl = 0.5 * (mean**2 + logvar.exp() - 1 - logvar).mean()
-        loss = reconstruction_loss(made, real) + part.kl * kl
-        training.advance(loss)
-        if training.step % REPORT_EVERY == 0:
-            psnr = -10 * torch.log10(F.mse_loss(made.detach().clamp(-1, 1), real) / 4)
-            facts = f"loss {loss.item():.4f} kl {kl.item():.2f} psnr {psnr:.2f}"
-            print(f"{training.step} {training.spent_s:.0f}s {facts}", flush=True)
-        if training.step % SAVE_EVERY == 0:
-            training.save()
-    training.save()
-    finished = copy.deepcopy(training.average)
-    standardise_latents(finished, pictures[:1024])
-    finished.save_pretrained(settings.work / "vae")
+    add_settings(parser)
+    parser.add_argument("--decoder-only", action="store_true", help="keep the latents as they are")
+    parser.add_argument("--samples", type=int, help="pictures to see, instead of the config's")
+    asked = parser.parse_args()
+    settings = settings_of(asked)
+    samples = asked.samples or settings.autoencoder.samples
+    train_autoencoder(settings, decoder_only=asked.decoder_only, samples=samples)
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float)
-    settings, arguments = parse_settings(parser)
-    if arguments.seconds:
-        settings = replace(
-            settings, autoencoder=replace(settings.autoencoder, seconds=arguments.seconds)
-        )
-    train_autoencoder(settings)
+    main()

@@ -1,9 +1,10 @@
-"""Measure the model folder and write its card.
+"""Measure a model folder: choice, truth, cleanness, unseen combinations, VAE.
 
-    python -m scripts.train.evaluate [--samples 500] [--guidance 5] [--card]
+    python -m scripts.train.evaluate MODEL [--name 200k] [--samples-seen 200000]
 
-The VAE by its PSNR on fresh scenes; the whole by a judge trained on composed scenes, which says
-how often samples show what random captions ask for.
+writes WORK/figures/NAME.json and a sheet of samples beside it. The judges are trained on the first
+call and kept, so that all models are judged alike; without MODEL they are only trained. `--table`
+prints all figures so far.
 """
 
 from __future__ import annotations
@@ -11,166 +12,202 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import multiprocessing
-import os
-from dataclasses import asdict, dataclass
+import time
+from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL
 
-from .autoencoder import to_tensor
-from .classifier import HEADS, Judge, labels_of, train_judge
-from .compose import Composer, compose
-from .dataset import load_pictures
-from .sample import lay_out, load_pipeline, sample
-from .scenes import Scene, captioned, describe, draw_scene
-from .settings import HERE, Settings, parse_settings
+from .autoencoder import fresh_scenes, measure_psnr_db
+from .judge import prompts
+from .judge.cleanness import Standard
+from .judge.judges import (
+    get_standard,
+    get_truth_judge,
+    percent,
+    validate_standard,
+    validate_truth_judge,
+)
+from .judge.truth import Judge
+from .pictures import load_vae
+from .sample import GUIDANCE, SAMPLERS, Model, lay_out, load_model, sample
+from .scene.compose import Composer
+from .scene.sprites import load_sprites
+from .settings import Settings, add_settings, settings_of
 
-# Fresh scenes and captions come from seeds that no training picture has.
-FRESH_SEED, CAPTION_SEED = 1_000_001, 1_000_002
-
-
-@dataclass(frozen=True)
-class Figures:
-    """What the card reports; shares in percent, PSNR in dB."""
-
-    training_step: int
-    fresh_scenes: int
-    psnr_db: float
-    judge_object: float
-    judge_place: float
-    judge_hat: float
-    judge_colour: float
-    samples: int
-    sampling_steps: int
-    guidance: float
-    object: float
-    place: float
-    hat: float
-    sphere_colour: float
-    together: float
-
-
-def _compose_fresh(job: tuple[int, int, Settings]) -> tuple[np.ndarray, list[Scene]]:
-    """Pictures of the fresh seed, none of them a config's prompt."""
-    first, last, settings = job
-    composer = Composer(settings.emoji, settings.size_px)
-    made = [compose(k, FRESH_SEED, composer, 0.0) for k in range(first, last)]
-    return np.stack([picture for picture, _, _ in made]), [scene for _, _, scene in made]
+SEEDS = 8
+TRUTH_SCENES, TRUTH_EPOCHS = 16_000, 8
+CLEAN_SCENES, CLEAN_EPOCHS = 3_000, 6
+ROWS = {
+    "samples_seen": "samples seen",
+    "choice_share": "choice: RMSE between seeds, % of the data's",
+    "spread_share": "spread of the object's middle, % of the data's",
+    "object": "object %",
+    "place": "place %",
+    "hat": "hat %",
+    "pair": "both of two %",
+    "side": "left or right %",
+    "unseen": "unseen: object and place %",
+    "clean": "accepted as clean %",
+    "vae_psnr_db": "VAE, dB",
+}
 
 
-def fresh_scenes(count: int, settings: Settings) -> tuple[np.ndarray, list[Scene]]:
-    """Pictures that no training has seen, and what they show."""
-    workers = os.cpu_count() or 1
-    edges = np.linspace(0, count, workers + 1).astype(int).tolist()
-    with multiprocessing.Pool(workers) as pool:
-        parts = pool.map(_compose_fresh, [(a, b, settings) for a, b in itertools.pairwise(edges)])
-    return np.concatenate([p for p, _ in parts]), [scene for _, scenes in parts for scene in scenes]
-
-
-@torch.no_grad()
-def measure_psnr(vae: AutoencoderKL, pictures: np.ndarray) -> float:
-    """The mean PSNR in dB of pictures through the VAE and back, as uint8."""
-    values = []
-    for part in np.array_split(pictures, -(-len(pictures) // 16)):
-        made = vae.decode(vae.encode(to_tensor(part).to(vae.device)).latent_dist.mode()).sample
-        made = ((made / 2 + 0.5).clamp(0, 1) * 255).round().cpu().permute(0, 2, 3, 1).numpy()
-        error = np.square(made - part.astype(np.float32)).mean((1, 2, 3))
-        values.append(10 * np.log10(255**2 / np.maximum(error, 1e-9)))
-    return float(np.concatenate(values).mean())
-
-
-def get_judge(settings: Settings, epochs: int) -> Judge:
-    """The judge, trained on the training pictures or read from the working folder."""
-    path = settings.work / "judge.pt"
-    judge = Judge()
-    if path.exists():
-        judge.load_state_dict(torch.load(path))
-        return judge
-    pictures = load_pictures(settings)
-    scenes = [
-        captioned(np.random.default_rng((settings.seed, k)), settings.config_share)[0]
-        for k in range(len(pictures))
+def diversity(pictures: np.ndarray) -> float:
+    """The mean RMSE (0..255) between the pictures of each prompt, SEEDS in a row."""
+    groups = pictures.reshape(-1, SEEDS, *pictures.shape[1:]).astype(np.float32)
+    pairs = [
+        np.sqrt(np.square(a - b).mean())
+        for group in groups
+        for a, b in itertools.combinations(group, 2)
     ]
-    judge = train_judge(pictures, scenes, epochs, settings.seed)
-    torch.save(judge.state_dict(), path)
-    return judge
+    return float(np.mean(pairs))
 
 
-def draw_captions(count: int) -> tuple[list[Scene], list[str]]:
-    """Scenes at random and a caption for each."""
-    drawn = [np.random.default_rng((CAPTION_SEED, k)) for k in range(count)]
-    scenes = [draw_scene(rng) for rng in drawn]
-    return scenes, [describe(scene, rng) for scene, rng in zip(scenes, drawn, strict=True)]
+def spread(middles: np.ndarray) -> float:
+    """How far middles (prompts * SEEDS, 2) lie apart within each prompt: standard deviation."""
+    return float(np.sqrt(middles.reshape(-1, SEEDS, 2).var(1, ddof=1).mean()))
+
+
+def measure_choice(
+    model: Model, composer: Composer, judge: Judge, count: int, sampler: str
+) -> dict[str, float]:
+    """How much seeds differ, beside composed scenes of the same captions."""
+    asked = prompts.ask_choice(count, SEEDS)
+    made = sample(model, asked.captions, asked.seeds, sampler=sampler)
+    data, _ = prompts.compose_asked(composer, asked)
+    free = np.array([len(s.items) == 1 and not s.side and not s.portrait for s in asked.scenes])
+    spreads = [
+        spread(judge.judge(pictures[free]).where[:, :2].numpy()) for pictures in (made, data)
+    ]
+    rmse, data_rmse = diversity(made), diversity(data)
+    return {
+        "choice_rmse": rmse,
+        "choice_rmse_data": data_rmse,
+        "choice_share": 100 * rmse / data_rmse,
+        "spread": spreads[0],
+        "spread_data": spreads[1],
+        "spread_share": 100 * spreads[0] / spreads[1],
+    }
+
+
+def measure_truth(
+    model: Model, judge: Judge, standard: Standard, count: int, sampler: str
+) -> tuple[dict[str, float], np.ndarray]:
+    """How often samples show what was asked, cleanly; and the samples of all kinds."""
+    figures = {}
+    anything = prompts.ask_anything(count)
+    made = sample(model, anything.captions, anything.seeds, sampler=sampler)
+    seen = judge.judge(made)
+    figures["object"] = percent(seen.shows(anything.scenes))
+    figures["place"] = percent(seen.stands_at(anything.scenes))
+    figures["clean"] = percent(torch.from_numpy(standard.accepts(made)))
+    hats = prompts.ask_hats(count // 2)
+    seen = judge.judge(sample(model, hats.captions, hats.seeds, sampler=sampler))
+    figures["hat"] = percent(seen.wears(hats.scenes))
+    pairs = prompts.ask_pairs(count // 2)
+    seen = judge.judge(sample(model, pairs.captions, pairs.seeds, sampler=sampler))
+    figures["pair"] = percent(seen.shows(pairs.scenes))
+    sides = prompts.ask_sides(count // 2)
+    seen = judge.judge(sample(model, sides.captions, sides.seeds, sampler=sampler))
+    figures["side"] = percent(seen.keeps_side(sides.scenes))
+    unseen = prompts.ask_unseen(count)
+    seen = judge.judge(sample(model, unseen.captions, unseen.seeds, sampler=sampler))
+    figures["unseen"] = percent(seen.shows(unseen.scenes) & seen.stands_at(unseen.scenes))
+    return figures, made
+
+
+def prepare_judges(
+    settings: Settings, composer: Composer
+) -> tuple[Judge, Standard, dict[str, float]]:
+    """Both judges, trained if they are not there yet, and how far they can be trusted."""
+    judge = get_truth_judge(settings, composer, count=TRUTH_SCENES, epochs=TRUTH_EPOCHS)
+    figures = validate_truth_judge(judge, composer)
+    print(json.dumps(figures, indent=1), flush=True)
+    standard = get_standard(settings, composer, count=CLEAN_SCENES, epochs=CLEAN_EPOCHS)
+    figures |= validate_standard(standard, settings, composer)
+    print(json.dumps(figures, indent=1), flush=True)
+    return judge, standard, figures
 
 
 def evaluate(
-    settings: Settings, samples: int, fresh: int, guidance: float, steps: int, epochs: int
-) -> Figures:
-    """All the figures, and a sheet of samples in the working folder."""
-    pipeline = load_pipeline(settings)
-    pictures, scenes = fresh_scenes(fresh, settings)
-    psnr = measure_psnr(pipeline.vae, pictures[:256])
-    print(f"PSNR {psnr:.2f} dB", flush=True)
-    judge = get_judge(settings, epochs)
-    seen, truth = judge.judge(pictures), labels_of(scenes)
-    real = {head: 100 * seen.agrees(truth, head).float().mean().item() for head in HEADS}
-    print("judge on real scenes", real, flush=True)
-    wanted, captions = draw_captions(samples)
-    made = sample(pipeline, captions, list(range(samples)), guidance, steps)
-    lay_out(made[: samples // 10 * 10][:200], 10).save(settings.work / "samples.png")
-    seen, truth = judge.judge(made), labels_of(wanted)
-    right = {head: seen.agrees(truth, head) for head in HEADS}
-    # A caption that names no place is right on any.
-    named = torch.tensor(
-        [s.place != "plain" or " on " in c for s, c in zip(wanted, captions, strict=True)]
+    settings: Settings, folder: Path, *, count: int, choice_prompts: int, sampler: str
+) -> tuple[dict[str, float], np.ndarray]:
+    """All figures of a model folder, and samples of random captions.
+
+    Args:
+        settings: where judges and sprites lie.
+        folder: the model.
+        count: captions of random scenes, and of unseen ones; half as many of hats, pairs and sides.
+        choice_prompts: prompts whose seeds are compared.
+        sampler: a key of sample.SAMPLERS.
+    """
+    composer = Composer(load_sprites(settings.sprites))
+    judge, standard, figures = prepare_judges(settings, composer)
+    vae = load_vae(folder / "vae", settings.machine)
+    figures["vae_psnr_db"] = measure_psnr_db(vae, fresh_scenes(composer), settings)
+    model = load_model(folder, settings.machine)
+    figures |= measure_choice(model, composer, judge, choice_prompts, sampler)
+    truth, made = measure_truth(model, judge, standard, count, sampler)
+    return figures | truth, made
+
+
+def print_table(folder: Path) -> None:
+    """All figures in `folder` as a Markdown table, a column a model."""
+    all_figures = {
+        path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))
+    }
+    print("| |", " | ".join(all_figures), "|")
+    print("|---|" + "---|" * len(all_figures))
+    for key, name in ROWS.items():
+        values = (figures.get(key) for figures in all_figures.values())
+        cells = (
+            "" if v is None else f"{v:,}" if isinstance(v, int) else f"{v:.1f}" for v in values
+        )
+        print(f"| {name} |", " | ".join(cells), "|")
+
+
+def main() -> None:
+    """Evaluate as the command line asks."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    spheres = torch.tensor([bool(scene.sphere_colour) for scene in wanted])
-    together = right["object"] & (right["place"] | ~named) & right["hat"]
-    _print_worst(wanted, right["object"])
-    return Figures(
-        training_step=torch.load(settings.work / "diffusion.pt", map_location="cpu")["step"],
-        fresh_scenes=min(fresh, 256),
-        psnr_db=psnr,
-        **{f"judge_{head}": share for head, share in real.items()},
-        samples=samples,
-        sampling_steps=steps,
-        guidance=guidance,
-        object=_percent(right["object"]),
-        place=_percent(right["place"][named]),
-        hat=_percent(right["hat"]),
-        sphere_colour=_percent(right["colour"][spheres]),
-        together=_percent(together),
-    )
-
-
-def _percent(right: torch.Tensor) -> float:
-    """The share of True."""
-    return 100 * right.float().mean().item()
-
-
-def _print_worst(scenes: list[Scene], right: torch.Tensor) -> None:
-    """The objects that are missed most."""
-    missed: dict[str, int] = {}
-    for scene, hit in zip(scenes, right.tolist(), strict=True):
-        missed[scene.subject] = missed.get(scene.subject, 0) + (not hit)
-    print("missed most", sorted(missed.items(), key=lambda item: -item[1])[:12], flush=True)
+    add_settings(parser)
+    parser.add_argument("model", type=Path, nargs="?")
+    parser.add_argument("--name", help="of the figures' file")
+    parser.add_argument("--samples-seen", type=int, help="to note in it")
+    parser.add_argument("--count", type=int, default=300, help="random captions")
+    parser.add_argument("--choice-prompts", type=int, default=40)
+    parser.add_argument("--sampler", choices=tuple(SAMPLERS), default="ddim")
+    parser.add_argument("--table", action="store_true", help="print all figures so far")
+    asked = parser.parse_args()
+    settings = settings_of(asked)
+    folder = settings.work / "figures"
+    folder.mkdir(exist_ok=True)
+    if asked.model:
+        figures, made = evaluate(
+            settings,
+            asked.model,
+            count=asked.count,
+            choice_prompts=asked.choice_prompts,
+            sampler=asked.sampler,
+        )
+        name = asked.name or asked.model.name
+        facts = {
+            "samples_seen": asked.samples_seen,
+            "date": time.strftime("%Y-%m-%d", time.gmtime()),
+            "sampler": f"{asked.sampler} of {SAMPLERS[asked.sampler][1]} steps",
+            "guidance": GUIDANCE,
+            "captions": asked.count,
+        }
+        (folder / f"{name}.json").write_text(json.dumps(facts | figures, indent=1) + "\n")
+        lay_out(made[: len(made) // 10 * 10][:200], 10).save(folder / f"{name}.png")
+        print(json.dumps(facts | figures, indent=1))
+    elif not asked.table:
+        prepare_judges(settings, Composer(load_sprites(settings.sprites)))
+    if asked.table:
+        print_table(folder)
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--samples", type=int, default=500)
-    parser.add_argument("--fresh", type=int, default=1000)
-    parser.add_argument("--guidance", type=float, default=5.0)
-    parser.add_argument("--steps", type=int, default=25)
-    parser.add_argument("--epochs", type=int, default=5)
-    parser.add_argument("--card", action="store_true", help="write README.md into the model folder")
-    settings, asked = parse_settings(parser)
-    figures = evaluate(
-        settings, asked.samples, asked.fresh, asked.guidance, asked.steps, asked.epochs
-    )
-    print(json.dumps(asdict(figures), indent=2))
-    if asked.card:
-        card = (HERE / "card.md").read_text().format(**asdict(figures))
-        (settings.model / "README.md").write_text(card)
+    main()

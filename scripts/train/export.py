@@ -1,6 +1,6 @@
-"""Write the trained weights as a model folder in diffusers' layout, half precision.
+"""Write a checkpoint's averaged weights as a model folder in diffusers' layout, half precision.
 
-python -m scripts.train.export
+python -m scripts.train.export FOLDER [--checkpoint WORK/fallen-00200000.pt]
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import tempfile
+import shutil
 from pathlib import Path
 
 import diffusers
@@ -16,9 +16,9 @@ import torch
 from diffusers import AutoencoderKL, PNDMScheduler
 from transformers import CLIPTokenizer
 
-from .denoiser import build_denoiser
-from .diffusion import BETA_END, BETA_START, TRAIN_STEPS
-from .settings import Settings, parse_settings
+from .denoise import NOISE_LEVELS
+from .networks import Denoiser, build_denoiser
+from .settings import Settings, add_settings, settings_of
 
 COMPONENTS = {
     "tokenizer": ("transformers", "CLIPTokenizer"),
@@ -32,38 +32,44 @@ COMPONENTS = {
 }
 
 
-def write_model_folder(settings: Settings, folder: Path) -> int:
-    """Write every component of the pipeline below `folder`.
+def load_average(settings: Settings, checkpoint: Path) -> Denoiser:
+    """The averaged weights of a checkpoint or of a snapshot."""
+    tokenizer = CLIPTokenizer.from_pretrained(settings.work / "tokenizer")
+    denoiser = build_denoiser(settings.denoiser, tokenizer)
+    if checkpoint.suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        weights = load_file(checkpoint)
+    else:
+        weights = torch.load(checkpoint, mmap=True, map_location="cpu")["average"]
+    denoiser.load_state_dict(weights)
+    denoiser.unet.to(memory_format=torch.contiguous_format)
+    return denoiser.eval()
+
+
+def export(settings: Settings, checkpoint: Path, folder: Path) -> int:
+    """Write every component of the pipeline into `folder`, which is emptied first.
 
     Returns:
-        The training step that the weights are of.
+        The size of its files in bytes.
     """
-    saved = torch.load(settings.work / "diffusion.pt", map_location="cpu")
-    tokenizer = CLIPTokenizer.from_pretrained(settings.work / "tokenizer")
-    denoiser = build_denoiser(settings, tokenizer)
-    denoiser.load_state_dict(saved["average"])
-    own = settings.work / "vae"
-    vae = AutoencoderKL.from_pretrained(own if own.exists() else settings.model / "vae")
-    for name, module in (
-        ("text_encoder", denoiser.text_encoder),
-        ("unet", denoiser.unet),
-        ("vae", vae),
-    ):
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    denoiser = load_average(settings, checkpoint)
+    vae = AutoencoderKL.from_pretrained(settings.vae)
+    parts = {"text_encoder": denoiser.text_encoder, "unet": denoiser.unet, "vae": vae}
+    for name, module in parts.items():
         module.half().save_pretrained(folder / name)
-    PNDMScheduler(
-        num_train_timesteps=TRAIN_STEPS,
-        beta_start=BETA_START,
-        beta_end=BETA_END,
-        beta_schedule="scaled_linear",
+    scheduler = PNDMScheduler(
+        **NOISE_LEVELS,
         skip_prk_steps=True,
         set_alpha_to_one=False,
         steps_offset=1,
         prediction_type="epsilon",
         timestep_spacing="leading",
-    ).save_pretrained(folder / "scheduler")
-    (folder / "tokenizer").mkdir()
-    for path in (settings.work / "tokenizer").iterdir():
-        (folder / "tokenizer" / path.name).write_bytes(path.read_bytes())
+    )
+    scheduler.save_pretrained(folder / "scheduler")
+    shutil.copytree(settings.work / "tokenizer", folder / "tokenizer")
     # Stable Diffusion's own files carry this key too; pipelines other than diffusers' look for it.
     _edit_json(folder / "scheduler" / "scheduler_config.json", clip_sample=False)
     # transformers would load in the files' precision, and a CPU needs float32 throughout.
@@ -82,7 +88,9 @@ def write_model_folder(settings: Settings, folder: Path) -> int:
         for path in sorted(folder.rglob("*.safetensors"))
     }
     (folder / "sha256.json").write_text(json.dumps(sums, indent=2) + "\n")
-    return saved["step"]
+    for path in folder.rglob("*"):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def _edit_json(path: Path, **values: object) -> None:
@@ -92,20 +100,19 @@ def _edit_json(path: Path, **values: object) -> None:
     path.write_text(json.dumps(content, indent=2) + "\n")
 
 
-def export(settings: Settings) -> None:
-    """Replace the model folder's files, each whole."""
-    settings.model.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=settings.model.parent, prefix=".export-") as scratch:
-        step = write_model_folder(settings, Path(scratch))
-        for made in sorted(p for p in Path(scratch).rglob("*") if p.is_file()):
-            target = settings.model / made.relative_to(scratch)
-            target.parent.mkdir(exist_ok=True)
-            # TemporaryDirectory makes private files; what ships is for everyone to read.
-            made.chmod(0o644)
-            made.replace(target)
-    size = sum(p.stat().st_size for p in settings.model.rglob("*") if p.is_file())
-    print(f"step {step}: {size / 1e6:.1f} MB in {settings.model}")
+def main() -> None:
+    """Export as the command line asks."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add_settings(parser)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--checkpoint", type=Path, help="a .pt file or a snapshot")
+    asked = parser.parse_args()
+    settings = settings_of(asked)
+    size = export(settings, asked.checkpoint or settings.work / "denoiser.pt", asked.folder)
+    print(f"{size / 1e6:.1f} MB in {asked.folder}")
 
 
 if __name__ == "__main__":
-    export(parse_settings(argparse.ArgumentParser(description=__doc__))[0])
+    main()
