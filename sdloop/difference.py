@@ -72,8 +72,9 @@ def difference_maps(
         scale: "image" makes the largest value of each map yellow, "global" the largest of all.
 
     Returns:
-        The maps, equal on every device: tensors on the device of `images`, NumPy arrays if
-        `images` is one. A map without any difference stays dark.
+        The maps: tensors on the device of `images`, NumPy arrays if `images` is one. They are
+        equal on every device, but for the last bit of the roots of "rms". A map without any
+        difference stays dark.
     """
     if isinstance(images, np.ndarray):
         return difference_maps(_as_tensor(images), reduce, scale).to_numpy()
