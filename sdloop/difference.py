@@ -94,9 +94,10 @@ def absolute_difference(images: Tensor, reduce: Reduction) -> Tensor:
     Returns:
         (frames - 1, H, W), float32, in 8-bit levels.
     """
-    values = torch.empty((len(images) - 1, *images.shape[1:3]), device=images.device)
+    shape = (len(images) - 1, *images.shape[1:3])
+    values = torch.empty(shape, dtype=torch.float32, device=images.device)
     # CUDA turns division by a number into a product with its rounded reciprocal; not by a tensor
-    three = torch.full((), 3.0, device=images.device)
+    three = torch.full((), 3, dtype=torch.float32, device=images.device)
     for row, (before, after) in enumerate(pairwise(images)):
         # the larger less the smaller: uint8 cannot wrap around
         levels = (torch.maximum(before, after) - torch.minimum(before, after)).float()
@@ -123,7 +124,7 @@ def scale_to_indices(values: Array, full_scale: Array) -> Array:
     """
     if isinstance(values, np.ndarray):
         return scale_to_indices(_as_tensor(values), _as_tensor(full_scale)).numpy()
-    divisors = torch.where(full_scale > 0, full_scale, 1)
+    divisors = torch.where(full_scale > 0, full_scale, torch.ones_like(full_scale))
     factors = torch.full_like(divisors, 255) / divisors  # torch takes 255 / x for 255 * (1 / x)
     indices = torch.empty(values.shape, dtype=torch.uint8, device=values.device)
     for row, (value, factor) in enumerate(zip(values, factors, strict=True)):
@@ -142,5 +143,5 @@ def to_numpy(array: Tensor | NDArray[Any]) -> NDArray[Any]:
 
 
 def _as_tensor(array: NDArray[Any]) -> Tensor:
-    """Lend an array to torch; copied where torch refuses it, as if read-only or reversed."""
+    """Lend an array to torch; copy one that torch refuses, as read-only or reversed ones."""
     return torch.from_numpy(np.require(array, requirements=("C", "W")))
