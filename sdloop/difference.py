@@ -1,28 +1,30 @@
-"""Pictures -> differences between consecutive ones -> coloured maps.
+"""Pictures -> differences between consecutive ones -> maps coloured by viridis.
 
-Works on NumPy arrays and on torch tensors, on whatever device these are: the few functions it
-needs have the same names and meaning in both. torch itself is not imported here.
+The arithmetic is torch's, on the device that holds the pictures. Pictures in a NumPy array are
+lent to torch, and their maps come back as NumPy arrays.
 """
 
-import sys
+from __future__ import annotations
+
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
-from types import ModuleType
-from typing import Any, Literal
+from typing import Any, Generic, Literal, TypeVar
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-Array = Any  # a NumPy array or a torch tensor
+Array = TypeVar("Array", Tensor, NDArray[Any])
 Reduction = Literal["mean", "max", "rms"]
 Scale = Literal["image", "global"]
 
 
 @dataclass(frozen=True)
-class DifferenceMaps:
-    """Differences as indices into viridis; arrays of the library that the pictures came in.
+class DifferenceMaps(Generic[Array]):
+    """Differences as indices into viridis: tensors if the pictures were, else NumPy arrays.
 
     Attributes:
         indices: uint8 (frames - 1, H, W); 0 is the dark end, 255 the yellow.
@@ -43,7 +45,7 @@ class DifferenceMaps:
         """Yield the maps in colour one by one, (H, W, 3), as NumPy arrays."""
         return (viridis()[indices] for indices in to_numpy(self.indices))
 
-    def to_numpy(self) -> "DifferenceMaps":
+    def to_numpy(self) -> DifferenceMaps[NDArray[Any]]:
         """Return the same maps as NumPy arrays."""
         return DifferenceMaps(
             to_numpy(self.indices), to_numpy(self.values), to_numpy(self.full_scale)
@@ -58,83 +60,88 @@ def viridis() -> NDArray[np.uint8]:
     return np.rint(Colormap("viridis").lut(256)[:, :3] * 255).astype(np.uint8)
 
 
-def absolute_difference(images: Array, reduce: Reduction) -> Array:
+def difference_maps(
+    images: Array, reduce: Reduction = "mean", scale: Scale = "image"
+) -> DifferenceMaps[Array]:
+    """Colour the differences between consecutive pictures.
+
+    Args:
+        images: (frames, H, W, 3), uint8; at least two. A tensor on any device, where the maps are
+            made without waiting for it, or a NumPy array.
+        reduce: How three channels become one value; see `absolute_difference`.
+        scale: "image" makes the largest value of each map yellow, "global" the largest of all.
+
+    Returns:
+        The maps: tensors on the device of `images`, NumPy arrays if `images` is one. They are
+        equal on every device, but for the last bit of the roots of "rms". A map without any
+        difference stays dark.
+    """
+    if isinstance(images, np.ndarray):
+        return difference_maps(_as_tensor(images), reduce, scale).to_numpy()
+    values = absolute_difference(images, reduce)
+    peaks = values.amax(dim=(1, 2))
+    full_scale = peaks if scale == "image" else peaks.max().repeat(len(peaks))
+    return DifferenceMaps(scale_to_indices(values, full_scale), values, full_scale)
+
+
+def absolute_difference(images: Tensor, reduce: Reduction) -> Tensor:
     """Return |frame i+1 - frame i| in RGB, one value a pixel.
 
     Args:
-        images: (frames, H, W, 3), uint8.
+        images: (frames, H, W, 3), uint8, on any device.
         reduce: Over the channels: their mean, the largest, or the root of their mean square.
 
     Returns:
         (frames - 1, H, W), float32, in 8-bit levels.
     """
-    xp = library_of(images)
     shape = (len(images) - 1, *images.shape[1:3])
-    values = xp.empty(shape, dtype=xp.float32, device=images.device)
+    values = torch.empty(shape, dtype=torch.float32, device=images.device)
+    # CUDA turns division by a number into a product with its rounded reciprocal; not by a tensor
+    three = torch.full((), 3, dtype=torch.float32, device=images.device)
     for row, (before, after) in enumerate(pairwise(images)):
         # the larger less the smaller: uint8 cannot wrap around
-        difference = xp.maximum(before, after) - xp.minimum(before, after)
-        levels = xp.asarray(difference, dtype=xp.float32)
-        red, green, blue = levels[..., 0], levels[..., 1], levels[..., 2]
+        levels = (torch.maximum(before, after) - torch.minimum(before, after)).float()
+        red, green, blue = levels.unbind(dim=-1)
         if reduce == "mean":
-            values[row] = (red + green + blue) / 3
+            values[row] = (red + green + blue) / three
         elif reduce == "max":
-            values[row] = xp.maximum(xp.maximum(red, green), blue)
+            values[row] = torch.maximum(torch.maximum(red, green), blue)
         else:
-            values[row] = xp.sqrt((red**2 + green**2 + blue**2) / 3)
+            values[row] = ((red.square() + green.square() + blue.square()) / three).sqrt()
     return values
-
-
-def difference_maps(
-    images: Array, reduce: Reduction = "mean", scale: Scale = "image"
-) -> DifferenceMaps:
-    """Colour the differences between consecutive pictures.
-
-    Args:
-        images: (frames, H, W, 3), uint8; at least two. A NumPy array, or a torch tensor, on whose
-            device the maps are made without waiting for it.
-        reduce: How three channels become one value.
-        scale: "image" makes the largest value of each map yellow, "global" the largest of all.
-
-    Returns:
-        The maps. A map without any difference stays dark.
-    """
-    xp = library_of(images)
-    values = absolute_difference(images, reduce)
-    peaks = xp.amax(values, (1, 2))
-    full_scale = peaks if scale == "image" else xp.zeros_like(peaks) + peaks.max()
-    return DifferenceMaps(scale_to_indices(values, full_scale), values, full_scale)
 
 
 def scale_to_indices(values: Array, full_scale: Array) -> Array:
     """Turn differences into indices into viridis.
 
     Args:
-        values: (rows, H, W), float32.
-        full_scale: (rows,), float32, what 255 stands for in each map; a map of 0 stays dark.
+        values: (rows, H, W), float32; a tensor on any device, or a NumPy array.
+        full_scale: (rows,), float32, what 255 stands for in each map; a map of 0 stays dark. Of
+            the same kind as `values`.
 
     Returns:
-        (rows, H, W), uint8.
+        (rows, H, W), uint8, of the same kind.
     """
-    xp = library_of(values)
-    divisors = xp.where(full_scale > 0, full_scale, xp.ones_like(full_scale))
-    factors = xp.full_like(divisors, 255) / divisors  # torch takes 255 / x for 255 * (1 / x)
-    indices = xp.empty(values.shape, dtype=xp.uint8, device=values.device)
+    if isinstance(values, np.ndarray):
+        return scale_to_indices(_as_tensor(values), _as_tensor(full_scale)).numpy()
+    divisors = torch.where(full_scale > 0, full_scale, torch.ones_like(full_scale))
+    factors = torch.full_like(divisors, 255) / divisors  # torch takes 255 / x for 255 * (1 / x)
+    indices = torch.empty(values.shape, dtype=torch.uint8, device=values.device)
     for row, (value, factor) in enumerate(zip(values, factors, strict=True)):
-        indices[row] = xp.round(value * factor)
+        indices[row] = (value * factor).round()
     return indices
 
 
-def to_numpy(array: Array) -> NDArray[Any]:
-    """Return a NumPy array; a torch tensor on the CPU is shared, one on a device is copied."""
+def to_numpy(array: Tensor | NDArray[Any]) -> NDArray[Any]:
+    """Return a NumPy array; it shares the memory of a tensor on the CPU."""
     if isinstance(array, np.ndarray):
         return array
-    if array.is_cuda:  # into memory that the device can write to by itself
-        host = library_of(array).empty(array.shape, dtype=array.dtype, pin_memory=True)
+    if array.is_cuda:  # into pinned memory, which the device writes to by itself
+        host = torch.empty(array.shape, dtype=array.dtype, pin_memory=True)
         return host.copy_(array).numpy()
     return array.cpu().numpy()
 
 
-def library_of(array: Array) -> ModuleType:
-    """Return the library whose array this is; torch is there if it made the array."""
-    return np if isinstance(array, np.ndarray) else sys.modules["torch"]
+def _as_tensor(array: NDArray[Any]) -> Tensor:
+    """Lend an array to torch; copy one that torch refuses, as read-only or reversed ones."""
+    return torch.from_numpy(np.require(array, requirements=("C", "W")))

@@ -3,12 +3,27 @@
 import imageio.v3 as iio
 import numpy as np
 import pytest
+import torch
 
-from sdloop.difference import viridis
-from sdloop.export.figure import ColorBar, color_of, draw_color_bar, new_canvas
+from sdloop.difference import difference_maps, viridis
+from sdloop.export.figure import (
+    INK,
+    ColorBar,
+    color_bar_width,
+    color_of,
+    draw_color_bar,
+    font_of,
+    new_canvas,
+    text_width,
+)
 from sdloop.export.gif import enlarge
 from sdloop.export.heat_map import CELL_PX, write_heat_map
 from sdloop.export.map import write_map
+from sdloop.export.measures import stills_of, write_measures
+from sdloop.measure.whole_run import measure_run
+from sdloop.schedule import make_schedule
+from sdloop.scheduler_config import SchedulerSettings
+from sdloop.trajectory import Trajectory
 
 from .test_export import find_in
 
@@ -48,3 +63,51 @@ def test_heat_map_of_nothing_is_dark(tmp_path):
     write_heat_map(path, np.zeros((1, 2)), ["low"], [0], "Heading", ("line", "row"), "unit")
     high, wide = CELL_PX
     assert find_in(iio.imread(path), np.tile(viridis()[0], (high, wide, 1)))
+
+
+def measures_of(images, guidance=None):
+    """Measure a run of these pictures whose latent never moves."""
+    rows = len(images) - 1
+    schedule = make_schedule(SchedulerSettings("ddim"), rows)
+    latents = torch.zeros(rows + 1, 4, 8, 8)
+    trajectory = Trajectory(
+        latents, latents[1:], torch.from_numpy(schedule.timesteps), guidance, None, None, {}
+    )
+    return measure_run(trajectory, schedule, 2.0, images, difference_maps(images))
+
+
+@pytest.mark.parametrize(
+    ("settled_frames", "low", "darkest"),
+    [((2, 4), "1 or earlier", 2), ((0, 4), "before 0", 0), ((1, 3), "0 or earlier", 1)],
+)
+def test_commitment_figure_counts_steps_from_0(tmp_path, settled_frames, low, darkest):
+    images = torch.zeros(5, 64, 64, 3, dtype=torch.uint8)
+    images[settled_frames[0] :, :32] = 90  # the upper half settles in the one frame
+    images[settled_frames[1] :, 32:] = 90  # the lower in the other
+    measures = measures_of(images)
+    write_measures(tmp_path, measures, images[-1].numpy())
+    figure = iio.imread(tmp_path / "commitment.png")
+    text_px = 12  # of the labels beside a map of 64 px
+    bar = ColorBar(low, "3", "step")
+    expected, _ = new_canvas(color_bar_width(text_px, bar), 64)
+    draw_color_bar(expected, (0, 0), 64, text_px, bar)
+    assert find_in(figure, np.asarray(expected))
+    shares = (measures.commitment.settled_frame - darkest) / (4 - darkest)
+    assert find_in(figure, color_of(shares))
+    heading, draw = new_canvas(text_width(measures.commitment.sentence(), 15), 15)
+    draw.text((0, 0), measures.commitment.sentence(), INK, font_of(15), anchor="lt")
+    assert find_in(figure, np.asarray(heading))
+
+
+def test_figures_of_a_run_are_its_stills(tmp_path):
+    images = torch.zeros(3, 64, 64, 3, dtype=torch.uint8)
+    images[1:, 5] = 200
+    unguided = measures_of(images)
+    write_measures(tmp_path, unguided, images[-1].numpy())
+    names = {still.file for still in stills_of(unguided)}
+    assert {path.name for path in tmp_path.iterdir()} == names - {"guidance.png"} | {"steps.csv"}
+    guided = measures_of(images, torch.ones(2, 4, 8, 8))
+    write_measures(tmp_path, guided, images[-1].numpy())
+    assert {path.name for path in tmp_path.iterdir()} == names | {"steps.csv"}
+    settled, *_ = stills_of(guided)
+    assert settled.caption == f"{guided.commitment.sentence()}."

@@ -29,7 +29,9 @@ def test_a_pixel_settles_where_it_stays_near_its_end():
     assert commitment.settled_frame.tolist() == [list(paths.values())]
     np.testing.assert_allclose(commitment.curve, [0.2, 0.4, 0.4, 0.6, 1])
     assert [commitment.frame_of(share) for share in (0.2, 0.21, 0.6, 0.61, 1)] == [0, 1, 3, 4, 4]
-    assert commitment.sentence(0.6) == "60% of the picture was settled by step 3 of 4"
+    assert [commitment.step_of(share) for share in (0.2, 0.21, 0.6, 0.61)] == [None, 0, 2, 3]
+    assert commitment.sentence(0.6) == "60% of the picture had settled by step 2 (steps 0 to 3)"
+    assert commitment.sentence(0.2) == "20% of the picture had settled before step 0 (steps 0 to 3)"
 
 
 def test_one_channel_is_enough_to_be_unsettled_and_nothing_wraps():

@@ -38,10 +38,26 @@ def test_columns_and_facts_of_a_known_run():
     bands = [column for name, column in columns.items() if name.startswith("energy_")]
     np.testing.assert_allclose(sum(bands), [90**2 / 2, 0, 50**2 / 2], rtol=1e-5)
     facts = measures.facts()
-    assert facts["settled"] == "90% of the picture was settled by step 3 of 3"
-    assert facts["settled_90_step"] == 3
+    assert facts["settled"] == "90% of the picture had settled by step 2 (steps 0 to 2)"
+    assert facts["settled_90_step"] == 2
     assert facts["object_area"] == 0.25
     assert facts["half_energy_row"]["below 1"] == 0
+
+
+def test_a_change_in_one_step_bears_the_same_number_everywhere():
+    schedule = make_schedule(SchedulerSettings("ddim"), 4)
+    latents = torch.zeros(5, 4, 1, 1)
+    trajectory = Trajectory(
+        latents, latents[1:], torch.from_numpy(schedule.timesteps), None, None, None, {}
+    )
+    images = torch.zeros(5, 8, 8, 3, dtype=torch.uint8)
+    images[3:] = 90  # step 2 leads to frame 3
+    measures = measure_run(trajectory, schedule, 1.0, images, difference_maps(images))
+    columns, facts = measures.columns(), measures.facts()
+    at = columns["row"].tolist().index(2)
+    assert columns["difference_mean"].nonzero()[0].tolist() == [at]
+    assert columns["settled_share"].tolist() == [0, 0, 1, 1]
+    assert facts["settled_90_step"] == facts["half_energy_row"]["below 1"] == 2
 
 
 def read_columns(folder):
@@ -54,7 +70,7 @@ def test_mask_and_tolerance_reach_the_measures_and_the_manifest(tiny_config, tmp
     folder = tmp_path / "run"
     assert run_module.main([str(tiny_config)]) == 0
     before = json.loads((folder / "manifest.json").read_text())
-    assert before["measures"]["settled"].endswith(" of 6")
+    assert before["measures"]["settled"].endswith(" (steps 0 to 5)")
     picture = Image.new("L", (64, 64))
     picture.paste(255, (0, 0, 64, 16))
     picture.save(tmp_path / "mask.png")
@@ -62,7 +78,7 @@ def test_mask_and_tolerance_reach_the_measures_and_the_manifest(tiny_config, tmp
     assert render_module.main([str(folder), *changes]) == 0
     after = json.loads((folder / "manifest.json").read_text())
     assert after["measures"]["object_area"] == 0.25
-    assert after["measures"]["settled_90_step"] == 0
+    assert after["measures"]["settled_90_step"] is None  # no pixel ever was so far from its end
     assert {**after, "measures": None} == {**before, "measures": None}
     columns = read_columns(folder)
     assert set(columns["settled_share"]) == {"1"}

@@ -1,6 +1,7 @@
 """Per-step numbers on trajectories whose answer is known."""
 
 import numpy as np
+import pytest
 import torch
 
 from sdloop.difference import difference_maps
@@ -22,7 +23,7 @@ def test_numbers_of_a_known_walk():
     trajectory = Trajectory(
         latents, z0_hat, torch.from_numpy(schedule.timesteps), guidance, None, None, {}
     )
-    images = np.zeros((4, 2, 2, 3), dtype=np.uint8)
+    images = torch.zeros(4, 2, 2, 3, dtype=torch.uint8)
     images[1:] = 30
     images[2:, 0, 0] = 70
     measures = measure_steps(trajectory, schedule, difference_maps(images))
@@ -35,6 +36,22 @@ def test_numbers_of_a_known_walk():
     np.testing.assert_allclose(measures.difference_max, [30, 40, 0])
     levels = schedule.alphas_cumprod
     np.testing.assert_allclose(np.exp(measures.log_snr), levels / (1 - levels))
+    np.testing.assert_array_equal(measures.row, [0, 1, 2])
+    kinds = {name: column.dtype.name for name, column in vars(measures).items()}
+    assert kinds == {name: "int64" if name in ("row", "timestep") else "float64" for name in kinds}
+
+
+def test_numbers_are_computed_in_float64():
+    schedule = make_schedule(SchedulerSettings("ddim"), 1)
+    latents = torch.full((2, 4, 64, 64), 1.0)
+    latents[1] += 2**-20  # whose square float32 cannot add to 1
+    trajectory = Trajectory(
+        latents, latents[1:], torch.from_numpy(schedule.timesteps), None, None, None, {}
+    )
+    maps = difference_maps(torch.zeros(2, 2, 2, 3, dtype=torch.uint8))
+    measures = measure_steps(trajectory, schedule, maps)
+    assert measures.z_rms[0] == pytest.approx(1 + 2**-20, rel=1e-14)
+    assert measures.step_rms[0] == pytest.approx(2**-20, rel=1e-14)
 
 
 def test_a_step_of_nothing_has_no_direction():
@@ -43,7 +60,7 @@ def test_a_step_of_nothing_has_no_direction():
         torch.zeros(3, 4, 2, 2), torch.zeros(2, 4, 2, 2), torch.from_numpy(schedule.timesteps),
         None, None, None, {},
     )  # fmt: skip
-    maps = difference_maps(np.zeros((3, 2, 2, 3), dtype=np.uint8))
+    maps = difference_maps(torch.zeros(3, 2, 2, 3, dtype=torch.uint8))
     measures = measure_steps(trajectory, schedule, maps)
     assert np.isnan(measures.step_cosine).all()
     assert np.isnan(measures.guidance_rms).all()  # there was none

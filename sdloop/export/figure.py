@@ -1,4 +1,4 @@
-"""What the figures share: paper and ink, letters, viridis with its colour bar, the PNG."""
+"""What all figures share: paper, ink, typeface, the colour bar of viridis, the PNG file."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 @dataclass(frozen=True)
 class ColorBar:
-    """What viridis stands for, in words: at its dark end, at its yellow end, and the unit."""
+    """The labels of a colour bar: at its dark end, at its yellow end, and the unit between."""
 
     low: str
     high: str
@@ -24,37 +24,37 @@ class ColorBar:
 
 
 def new_canvas(width: int, height: int) -> tuple[Image.Image, ImageDraw.ImageDraw]:
-    """Return blank paper and the pen for it, sizes in pixels."""
+    """Return a blank canvas of this size in pixels, and what draws on it."""
     canvas = Image.new("RGB", (width, height), PAPER)
     return canvas, ImageDraw.Draw(canvas)
 
 
 def font_of(text_px: int) -> Font:
-    """Return the figures' typeface."""
+    """Return the typeface of all figures, in a size."""
     return ImageFont.load_default(text_px)
 
 
 def text_width(text: str, text_px: int) -> int:
-    """Return how wide a text stands, in pixels."""
+    """Return the width of a text in pixels."""
     return round(font_of(text_px).getlength(text))
 
 
 def color_of(shares: NDArray[np.floating]) -> NDArray[np.uint8]:
-    """Colour numbers from 0 to 1 in viridis; any shape gains a last axis of 3."""
+    """Colour numbers from 0 to 1 by viridis: any shape, plus a last axis of 3."""
     return viridis()[np.rint(np.clip(shares, 0, 1) * 255).astype(np.uint8)]
 
 
 def draw_color_bar(
     canvas: Image.Image, corner: tuple[int, int], height: int, text_px: int, bar: ColorBar
 ) -> None:
-    """Draw viridis upright from its dark end to its yellow end, with its words to the right.
+    """Draw viridis upright, the yellow end on top, with its labels to the right.
 
     Args:
-        canvas: Is drawn on.
-        corner: The bar's left and top, in pixels.
-        height: The bar's, in pixels.
-        text_px: Size of the letters; the bar is a little wider.
-        bar: The words.
+        canvas: Where to draw.
+        corner: Left and top of the bar, in pixels.
+        height: Height of the bar, in pixels.
+        text_px: Size of the letters; the bar is a little wider than that.
+        bar: The labels.
     """
     left, top = corner
     width = round(text_px * 1.4)
@@ -67,9 +67,9 @@ def draw_color_bar(
 
 
 def color_bar_width(text_px: int, bar: ColorBar) -> int:
-    """Return how much room a colour bar takes with its words, in pixels."""
-    words = max(text_width(word, text_px) for word in (bar.low, bar.high, bar.unit))
-    return round(text_px * 1.4) + text_px // 2 + words
+    """Return the width of a colour bar with its labels, in pixels."""
+    labels = max(text_width(label, text_px) for label in (bar.low, bar.high, bar.unit))
+    return round(text_px * 1.4) + text_px // 2 + labels
 
 
 def write_canvas(path: Path, canvas: Image.Image) -> None:

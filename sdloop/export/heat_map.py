@@ -1,4 +1,4 @@
-"""A matrix as a heat map with labelled axes."""
+"""A figure of a matrix as a heat map with labelled axes."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,7 +22,7 @@ from sdloop.export.figure import (
 )
 
 CELL_PX = (36, 16)  # height, width
-WIDEST_PX = 1200  # of the matrix; the cells of long runs are narrower
+WIDEST_PX = 1200  # of the matrix; a long run gets narrower cells
 TEXT_PX, SMALL_PX = 20, 15
 TICKS = 10
 
@@ -36,16 +36,16 @@ def write_heat_map(
     axes: tuple[str, str],
     bar_unit: str,
 ) -> None:
-    """Draw a matrix with its first line at the bottom and the steps from left to right.
+    """Draw a matrix with its first line at the bottom and its rows, counted from 0, to the right.
 
     Args:
         path: The PNG file.
-        matrix: (lines, rows), not negative; its largest value is yellow.
-        names: What each line is.
-        marks: The row in each line that gets a white tick.
-        heading: One line that says what is to be seen.
+        matrix: (lines, rows), not negative; the largest value is yellow.
+        names: The label of each line.
+        marks: For each line, the row that gets a white tick.
+        heading: One line that says what the figure shows.
         axes: What the lines are, and what the rows are.
-        bar_unit: What the colours stand for; the values are drawn as percentages.
+        bar_unit: What the colours mean; the values are written as percentages.
     """
     lines, rows = matrix.shape
     high, wide = CELL_PX[0], max(2, min(CELL_PX[1], WIDEST_PX // rows))

@@ -1,13 +1,13 @@
-"""What the formats can hold and a strip can be drawn with, asked before any work is done."""
+"""What the formats and a strip can hold, checked before any work is done."""
 
 from collections.abc import Sequence
 
 from sdloop.errors import UserError
 
-# of a side in pixels: GIF has 16 bits, VP8 has 14, x264 opens up to here and no further (measured)
+# GIF has 16 bits for a side, VP8 has 14; x264 was seen to open up to this and no further
 LONGEST_SIDE_PX = {"gif": 65_535, "webp": 16_383, "mp4": 16_384}
-STRIP_PIXELS = 2**28  # about a gigabyte while it is drawn
-FILM_FRAMES = 100_000  # a film repeats what is shown longer
+STRIP_PIXELS = 2**28  # drawing them takes about a gigabyte
+FILM_FRAMES = 100_000  # a film repeats a frame to show it longer
 
 
 def fitting_scale(
@@ -17,34 +17,35 @@ def fitting_scale(
     size: tuple[int, int],
     stages: int,
 ) -> int:
-    """Choose the factor by which pictures are enlarged, or check the one that was asked for.
+    """Choose the factor by which to enlarge pictures, or check the one that the config gives.
 
     Args:
-        scale: What was asked for; None takes the preferred one, or the largest that fits.
-        preferred: See `scale`.
-        formats: Of the animations.
-        size: (height, width) of the run's pictures.
-        stages: How many the strip shows.
+        scale: The config's factor, or None to choose one.
+        preferred: The factor to choose, unless only a smaller one fits.
+        formats: The formats of the animations.
+        size: (height, width) of the run's pictures, in pixels.
+        stages: The number of stages in the strip.
 
     Returns:
         The factor.
 
     Raises:
-        UserError: A format cannot hold the enlarged pictures, or the strip would take gigabytes.
+        UserError: A format cannot hold the enlarged pictures, or drawing the strip would take
+            gigabytes.
     """
     height, width = size
     wanted = scale or preferred
     by_strip = int((STRIP_PIXELS / (2 * stages * height * width)) ** 0.5)
-    # evolution shows two pictures side by side; a film's odd sides are made even
+    # evolution has two pictures side by side
     sides = {suffix: limit for suffix, limit in LONGEST_SIDE_PX.items() if suffix in formats}
     by_format = {suffix: limit // max(height, 2 * width) for suffix, limit in sides.items()}
     largest = max(1, min([by_strip, *by_format.values()]))
     for suffix, factor in by_format.items():
         if factor < (wanted if scale else 1):
-            shown = f"{2 * width * (scale or 1)} x {height * (scale or 1)}"
+            enlarged = f"{2 * width * (scale or 1)} x {height * (scale or 1)}"
             raise UserError(
-                f"export.formats = {suffix}: evolution.{suffix} would have {shown} px with "
-                f"export.scale {scale or 1}; the format holds {sides[suffix]} a side"
+                f"export.formats = {suffix}: evolution.{suffix} would have {enlarged} px with "
+                f"export.scale {scale or 1}; the format holds up to {sides[suffix]} px a side"
             )
     if scale and scale > largest:
         raise UserError(
@@ -55,20 +56,20 @@ def fitting_scale(
 
 
 def check_delays(formats: Sequence[str], frames: int, delay_ms: int, hold_ms: int) -> None:
-    """Refuse delays that a film could only show by repeating frames beyond all measure.
+    """Refuse delays for which a film would have to repeat its frames far too often.
 
     Args:
-        formats: Of the animations.
-        frames: How many there are.
-        delay_ms: How long each is shown.
-        hold_ms: How long the last one is.
+        formats: The formats of the animations.
+        frames: The number of frames.
+        delay_ms: How long to show each frame.
+        hold_ms: How long to show the last one.
 
     Raises:
-        UserError: Says how many frames the film would have.
+        UserError: The film would have too many frames; the message says how many.
     """
-    shown = ((frames - 1) * delay_ms + hold_ms) // min(delay_ms, hold_ms)
-    if "mp4" in formats and shown > FILM_FRAMES:
+    film_frames = ((frames - 1) * delay_ms + hold_ms) // min(delay_ms, hold_ms)
+    if "mp4" in formats and film_frames > FILM_FRAMES:
         raise UserError(
             f"export.formats = mp4: with export.delay_ms {delay_ms} and export.hold_ms {hold_ms} "
-            f"the film would have {shown} frames; allowed: {FILM_FRAMES}"
+            f"the film would have {film_frames} frames; allowed: {FILM_FRAMES}"
         )

@@ -1,4 +1,4 @@
-"""A picture beside a map of it in viridis, as one figure."""
+"""A figure of a picture beside a map of it in viridis."""
 
 from pathlib import Path
 
@@ -30,17 +30,17 @@ def write_map(
     bar: ColorBar,
     scale: int = 1,
 ) -> None:
-    """Draw the picture, and to its right the map with its colour bar, under a heading.
+    """Draw the picture and, to its right, the map with its colour bar, under a heading.
 
     Args:
         path: The PNG file.
         picture: (H, W, 3), uint8.
-        shares: (h, w), 0 for the dark end to 1 for the yellow; H and W are the same whole multiple
-            of h and w.
-        heading: One line that says what is to be seen.
-        caption: What the map is, in a few words under it.
-        bar: What the colours stand for.
-        scale: Whole factor by which small pictures are enlarged.
+        shares: (h, w), from 0 for the dark end to 1 for the yellow; H and W are the same whole
+            multiple of h and w.
+        heading: One line that says what the figure shows.
+        caption: A few words to stand under the map.
+        bar: What the colours mean.
+        scale: Whole factor by which to enlarge small pictures.
     """
     picture = enlarge(picture, scale)
     height, width = picture.shape[:2]
@@ -48,9 +48,9 @@ def write_map(
     text = max(15, round(width / 17))
     small, gap = round(text * 0.78), text
     top = gap + 2 * text
-    right = 3 * gap + 2 * width  # where the colour bar begins
-    whole = max(right + color_bar_width(small, bar), gap + text_width(heading, text)) + gap
-    canvas, draw = new_canvas(whole, top + height + gap // 2 + 2 * small)
+    bar_left = 3 * gap + 2 * width
+    right = max(bar_left + color_bar_width(small, bar), gap + text_width(heading, text))
+    canvas, draw = new_canvas(right + gap, top + height + gap // 2 + 2 * small)
     draw.text((gap, gap), heading, INK, font_of(text), anchor="lt")
     for left, pixels, words in (
         (gap, picture, "the last frame"),
@@ -59,5 +59,5 @@ def write_map(
         canvas.paste(Image.fromarray(pixels), (left, top))
         below = (left + width // 2, top + height + small // 2)
         draw.text(below, words, PALE_INK, font_of(small), anchor="ma")
-    draw_color_bar(canvas, (right, top), height, small, bar)
+    draw_color_bar(canvas, (bar_left, top), height, small, bar)
     write_canvas(path, canvas)

@@ -17,7 +17,7 @@ from sdloop.export.table import write_steps
 if TYPE_CHECKING:
     from sdloop.measure.whole_run import RunMeasures
 
-SOONEST = 0.02  # this share of the pixels may lie below the commitment map's dark end
+DARKEST_SHARE = 0.02  # of the pixels: as many may settle before the dark end of the map
 
 
 def write_measures(
@@ -27,14 +27,14 @@ def write_measures(
     scale: int = 1,
     guided: bool = True,
 ) -> None:
-    """Write the numbers of each step and draw the maps.
+    """Write the numbers of each step and draw the figures.
 
     Args:
         folder: The run's folder.
-        measures: Of the run.
-        final: uint8 (H, W, 3), the last frame, shown beside the maps.
-        scale: Whole factor by which small pictures are enlarged.
-        guided: Whether there was guidance to draw.
+        measures: The run's measures.
+        final: uint8 (H, W, 3), the last frame, to show beside the maps.
+        scale: Whole factor by which to enlarge small pictures.
+        guided: Whether to draw guidance.png.
     """
     write_steps(folder / "steps.csv", measures.columns())
     _draw_commitment(folder / "commitment.png", measures, final, scale)
@@ -44,13 +44,13 @@ def write_measures(
 
 
 def stills_of(measures: RunMeasures) -> list[Still]:
-    """Describe the maps for the page.
+    """Describe the figures for the page.
 
     Args:
-        measures: Of the run.
+        measures: The run's measures.
 
     Returns:
-        The files that `write_measures` draws; guidance.png whether there is guidance or not.
+        One still for each figure of `write_measures`, for guidance.png even without guidance.
     """
     return [
         Still("commitment.png", "When each pixel settled", f"{measures.commitment.sentence()}."),
@@ -71,19 +71,19 @@ def stills_of(measures: RunMeasures) -> list[Still]:
 def _draw_commitment(
     path: Path, measures: RunMeasures, final: NDArray[np.uint8], scale: int
 ) -> None:
-    """Draw after how many steps each pixel had settled."""
+    """Draw the step that settled each pixel, counted from 0: step k leads to frame k + 1."""
     commitment = measures.commitment
-    steps = len(commitment.curve) - 1
-    soonest = min(commitment.frame_of(SOONEST), steps - 1)
-    shares = (commitment.settled_frame - soonest) / (steps - soonest)
-    fewer = " or fewer" if soonest > 0 else ""
-    bar = ColorBar(f"{soonest}{fewer}", f"{steps}", "steps")
-    caption = "steps until each pixel settled"
+    last = len(commitment.curve) - 1
+    first = min(commitment.frame_of(DARKEST_SHARE), last - 1)
+    shares = (commitment.settled_frame - first) / (last - first)
+    low = f"{first - 1} or earlier" if first > 0 else "before 0"
+    bar = ColorBar(low, f"{last - 1}", "step")
+    caption = "the step that settled each pixel"
     write_map(path, final, shares, commitment.sentence(), caption, bar, scale)
 
 
 def _draw_frequency(path: Path, measures: RunMeasures) -> None:
-    """Draw for each band how its energy spreads over the steps."""
+    """Draw how the energy of each band spreads over the steps."""
     frequency = measures.frequency
     totals = frequency.energy.sum(axis=1, keepdims=True)
     write_heat_map(
@@ -98,7 +98,7 @@ def _draw_frequency(path: Path, measures: RunMeasures) -> None:
 
 
 def _draw_guidance(path: Path, measures: RunMeasures, final: NDArray[np.uint8], scale: int) -> None:
-    """Draw how far guidance moved each place of the latent, all steps together."""
+    """Draw how far guidance moved each place of the latent over all steps."""
     moved = measures.drive.guidance_maps().sum(axis=0)
     low, high = float(moved.min()), float(moved.max())
     shares = (moved - low) / ((high - low) or 1)

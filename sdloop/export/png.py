@@ -11,7 +11,7 @@ from sdloop.files import replacing
 
 
 def write_png(path: Path, image: NDArray[np.uint8]) -> None:
-    """Write one picture, (H, W, 3), whole or not at all; its folder is made if it is not there."""
+    """Write one picture, (H, W, 3), whole or not at all; create its folder if missing."""
     with replacing(path) as temporary:
         iio.imwrite(temporary, image, plugin="pillow", extension=".png")
 
@@ -19,11 +19,11 @@ def write_png(path: Path, image: NDArray[np.uint8]) -> None:
 def write_frames(
     folder: Path, images: NDArray[np.uint8], colormap: NDArray[np.uint8] | None = None
 ) -> None:
-    """Write one PNG a picture, 000.png onwards.
+    """Write each picture as a PNG: 000.png, 001.png, ...
 
     Args:
-        folder: Is made if it is not there.
-        images: (frames, H, W, 3), uint8; with a colour map (frames, H, W), indices into it.
+        folder: Created if missing.
+        images: (frames, H, W, 3), uint8; with `colormap`, indices into it, (frames, H, W).
         colormap: (256, 3), uint8.
     """
     digits = max(3, len(str(len(images) - 1)))

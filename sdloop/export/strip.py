@@ -1,8 +1,9 @@
-"""A few stages of a run over their difference maps, as one figure."""
+"""A figure of a few stages of a run over their difference maps."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,12 +22,12 @@ from sdloop.export.figure import (
 )
 from sdloop.export.gif import enlarge
 
-SMALLEST_COLUMN_PX = 120  # below it the labels would run into each other
+NARROWEST_COLUMN_PX = 120  # in a narrower one the labels would run into each other
 
 
 @dataclass(frozen=True)
 class _Layout:
-    """Sizes in pixels, all from the column's width."""
+    """Sizes in pixels."""
 
     column: int
     gap: int
@@ -34,36 +35,36 @@ class _Layout:
 
     @property
     def small(self) -> int:
-        """Return the smaller font's size."""
+        """Return the size of the smaller letters."""
         return max(9, round(self.text * 0.72))
 
 
 def default_stages(rows: int, count: int = 5) -> tuple[int, ...]:
-    """Spread up to `count` stages evenly over the rows, first and last among them."""
+    """Spread up to `count` stages evenly over the rows, from the first to the last."""
     return tuple(int(row) for row in np.unique(np.linspace(0, rows - 1, count).round()))
 
 
 def write_strip(
     path: Path,
     images: NDArray[np.uint8],
-    maps: DifferenceMaps,
+    maps: DifferenceMaps[NDArray[Any]],
     stages: Sequence[int],
     scale: int = 1,
     color_bar: bool = False,
 ) -> None:
-    """Draw the stages in the top row, their difference maps under them.
+    """Draw the stages side by side, each over its difference map.
 
     Args:
         path: The PNG file.
         images: (frames, H, W, 3), uint8.
-        maps: The frames' differences.
-        stages: Rows to show: stage k is frame k + 1 over difference k.
-        scale: Whole factor by which small pictures are enlarged.
-        color_bar: Draw the scale that all maps share, where they do.
+        maps: The differences of the frames, as NumPy arrays.
+        stages: The steps to show, counted from 0: stage k is frame k + 1 over difference k.
+        scale: Whole factor by which to enlarge small pictures.
+        color_bar: Whether all maps share one scale, to draw once beside them.
     """
     height, width = (side * scale for side in images.shape[1:3])
     text = max(14, round(width / 15))
-    layout = _Layout(max(width, SMALLEST_COLUMN_PX), max(6, width // 24), text)
+    layout = _Layout(max(width, NARROWEST_COLUMN_PX), max(6, width // 24), text)
     step = layout.column + layout.gap
     bar = ColorBar("0", f"{maps.full_scale[0]:.0f}", "of 255")
     bar_space = layout.gap + color_bar_width(layout.small, bar) if color_bar else 0

@@ -1,4 +1,4 @@
-"""Per-step numbers -> steps.csv."""
+"""Numbers of each step -> steps.csv."""
 
 import csv
 import math
@@ -12,15 +12,16 @@ from sdloop.files import replacing
 
 
 def write_steps(path: Path, columns: Mapping[str, NDArray[np.number]]) -> None:
-    """Write one line a row under a line of names; a number that does not exist is left empty.
+    """Write a line of names, then one line for each row of a run.
 
     Args:
         path: The CSV file.
-        columns: Name -> one number a row; they are written with eight significant digits. Names
-            are identifiers: a spreadsheet takes a cell that begins with =, +, - or @ for a formula.
+        columns: Name -> one number for each row, written with eight significant digits, or as
+            nothing if it is NaN. A name must be an identifier: a spreadsheet takes a cell that
+            begins with =, +, - or @ for a formula.
 
     Raises:
-        ValueError: A name is no identifier.
+        ValueError: A name is not an identifier.
     """
     for name in columns:
         if not name.isidentifier():
@@ -33,7 +34,7 @@ def write_steps(path: Path, columns: Mapping[str, NDArray[np.number]]) -> None:
 
 
 def _text(value: float) -> str:
-    """Write a number, or nothing for NaN."""
+    """Write a number as text, NaN as nothing."""
     if isinstance(value, int):
         return str(value)
     return "" if math.isnan(value) else f"{value:.8g}"

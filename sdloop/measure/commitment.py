@@ -1,4 +1,4 @@
-"""When each pixel settled on the colour that it has at the end."""
+"""When each pixel settled on its final colour."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Commitment:
-    """When the picture settled; frame n is the picture after n steps, so frames count steps.
+    """When the picture settled. Step k, counted from 0, leads to frame k + 1.
 
     Attributes:
-        settled_frame: int64 (H, W), the first frame from which on a pixel stays near its final
-            colour; 0 where it never left it.
+        settled_frame: int64 (H, W), the first frame from which a pixel stays near its final
+            colour; 0 where it was near it from the start.
         curve: float64 (frames,), the share of pixels settled by each frame; it ends at 1.
     """
 
@@ -27,23 +27,29 @@ class Commitment:
     curve: NDArray[np.float64]
 
     def frame_of(self, share: float) -> int:
-        """Return the first frame by which this share of the picture, 0 to 1, was settled."""
+        """Return the first frame in which this share of the picture, 0 to 1, had settled."""
         return int(np.argmax(self.curve >= share))
 
+    def step_of(self, share: float) -> int | None:
+        """Return the step, from 0, after which this share had settled; None if before any step."""
+        frame = self.frame_of(share)
+        return frame - 1 if frame > 0 else None
+
     def sentence(self, share: float = 0.9) -> str:
-        """Say by which step this share of the picture was settled; steps count from 1."""
-        steps = len(self.curve) - 1
-        return f"{share:.0%} of the picture was settled by step {self.frame_of(share)} of {steps}"
+        """Say by which step, counted from 0, this share of the picture had settled."""
+        step, last = self.step_of(share), len(self.curve) - 2
+        when = "before step 0" if step is None else f"by step {step}"
+        return f"{share:.0%} of the picture had settled {when} (steps 0 to {last})"
 
 
 def measure_commitment(images: Tensor, tolerance: int = 8) -> Commitment:
-    """Find for each pixel the first frame from which on it keeps its final colour.
+    """Find for each pixel the first frame from which it keeps its final colour.
 
         settled(x) = min { f : max_c |I_g(x, c) - I_last(x, c)| <= tolerance  for all g >= f }
 
-    The default of 8 levels is about 3 CIELAB units in mid grey (L* 53.6 to 56.6 from level 128 to
-    136), just above the 2.3 that an observer notices (Mahy et al. 1994): a pixel within it looks
-    finished, while the VAE's rounding, of one or two levels, stays well below it.
+    The default of 8 levels is about 3 CIELAB units in mid grey (from level 128 to 136, L* goes
+    from 53.6 to 56.6), just above the 2.3 that an observer notices (Mahy et al. 1994): a pixel
+    this close looks finished. Rounding in the VAE, one or two levels, is well below it.
 
     Args:
         images: uint8 (frames, H, W, 3), on any device.

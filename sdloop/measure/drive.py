@@ -1,4 +1,4 @@
-"""What drove each latent step: the scheduler's rescaling, the network, or guidance."""
+"""What drove each step of the latent: the sampler's rescaling, the network, or guidance."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Drive:
-    """Each step, frame row + 1 less frame row, as a sum of three; float64 (rows, 4, h, w).
+    """Each step, frame row + 1 minus frame row, as a sum of three; float64 (rows, 4, h, w).
 
     Attributes:
-        rescaling: What the scheduler's factor does to the latent.
-        uncond: What the unconditional output adds; with guidance_scale 1, the conditional, as
-            there is no other.
+        rescaling: What the sampler's factor does to the latent.
+        uncond: What the unconditional output adds; with guidance_scale 1 there is none, and the
+            conditional output stands here.
         guidance: What s (cond - uncond) adds; zeros with guidance_scale 1.
     """
 
@@ -35,12 +35,12 @@ class Drive:
         return {name: part.flatten(1).square().mean(dim=1).sqrt().numpy() for name, part in parts}
 
     def shares(self) -> dict[str, NDArray[np.float64]]:
-        """Return how far each part led along the step, (rows,); the three sum to 1.
+        """Return how far each part went along the step, (rows,); the three sum to 1.
 
             share = <part, step> / <step, step>
 
-        A part that worked against the step has a negative share, so that another's may pass 1.
-        NaN where a step is nothing.
+        The share of a part that worked against the step is negative, so another's can exceed 1.
+        NaN where a step is zero.
         """
         step = (self.rescaling + self.uncond + self.guidance).flatten(1)
         squares = step.square().sum(dim=1)
@@ -49,7 +49,7 @@ class Drive:
         return {name: ((part.flatten(1) * step).sum(1) / squares).numpy() for name, part in parts}
 
     def guidance_maps(self) -> NDArray[np.float32]:
-        """Return where guidance acted, its root mean square over the channels: (rows, h, w)."""
+        """Return where guidance acted: its root mean square over the channels, (rows, h, w)."""
         return self.guidance.square().mean(dim=1).sqrt().float().numpy()
 
 
@@ -59,17 +59,17 @@ def split_steps(
     """Split each step into what rescaling, the unconditional output and guidance did.
 
     A row takes its base frame to z_next = a base + b sum_k w_k output_k, and each output is
-    uncond + s (cond - uncond). So frame row + 1 lies away from its base frame by the sum of
+    uncond + s (cond - uncond). So frame row + 1 differs from its base frame by the sum of
 
         rescaling = (a - 1) base
         uncond    = b sum_k w_k uncond_k
         guidance  = b sum_k w_k s (cond_k - uncond_k)
 
-    Added up along the base frames this says for each frame how far each of the three has moved
-    it from frame 0, and a row's part is the change of that. Where the base frame is the row's
-    own frame, that is the sum above itself; where a row takes an earlier step again (PNDM), it is
-    what the new step does less what the old one did, and nothing is counted twice. The split is
-    of the network's raw outputs: epsilon, or v where the model predicts v.
+    Added up along the base frames, these say how far each of the three has moved each frame from
+    frame 0; a row's part is the change of that from one frame to the next. Where the base frame
+    is the row's own frame, the part is the term above. Where a row takes an earlier step again
+    (PNDM), it is what the new step does minus what the old one did, so nothing counts twice. The
+    split is of the network's raw outputs: epsilon, or v where the model predicts v.
 
     Args:
         latents: float32 (rows + 1, 4, h, w), on the CPU.

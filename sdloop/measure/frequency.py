@@ -1,4 +1,4 @@
-"""At which scale each step changed the picture: outline first, detail later?"""
+"""The scale at which each step changed the picture: outline first, detail later?"""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from sdloop.measure import ROWS_AT_ONCE
 from sdloop.measure.layout import luma
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-ROWS_AT_ONCE = 16  # bounds the memory of long runs
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ class FrequencyTimeline:
         return (f"below {self.edges[1]}", *inner, f"{self.edges[-1]} up")
 
     def half_rows(self) -> NDArray[np.int64]:
-        """Return for each band the first row by which half of its whole energy was spent."""
+        """Return for each band the first row by whose end half of its energy is spent."""
         spent = self.energy.cumsum(axis=1)
         return (spent >= spent[:, -1:] / 2).argmax(axis=1)
 
@@ -48,10 +47,10 @@ def frequency_timeline(images: Tensor) -> FrequencyTimeline:
 
         E[band, row] = sum over k in band of |D_row(k)|^2,   D = FFT(Y'_row+1 - Y'_row) / (H W)
 
-    The difference is signed, so that the transform stays linear (an absolute value would double
-    frequencies), and of the luma Y', where the eye sees detail. By Parseval's theorem the bands
-    sum to the mean square of the difference. k's radius is in cycles per picture: a wave that
-    fits the shorter side n times has n.
+    The difference is that of the luma Y', in which the eye sees detail, and it is signed: an
+    absolute value would double frequencies. By Parseval's theorem the bands sum to the mean square
+    of the difference. The radius of k is in cycles per picture: n for a wave that fits n times
+    into the shorter side.
 
     Args:
         images: uint8 (frames, H, W, 3), on any device.
@@ -67,18 +66,18 @@ def frequency_timeline(images: Tensor) -> FrequencyTimeline:
         frames = luma(images[int(rows[0]) : int(rows[-1]) + 2])
         spectrum = torch.fft.rfft2(frames.diff(dim=0), norm="forward")
         energy.append((spectrum.real.square() + spectrum.imag.square()).flatten(1) @ bands)
-    return FrequencyTimeline(edges, torch.cat(energy).T.double().cpu().numpy())
+    return FrequencyTimeline(edges, torch.cat(energy).T.cpu().double().numpy())
 
 
 def _octaves(side: int) -> tuple[int, ...]:
-    """Begin bands at 0, 1, 2, 4, ... up to a quarter of the side, half of what the grid holds."""
+    """Return 0, 1, 2, 4, ... up to a quarter of the side; the grid holds waves up to a half."""
     return (0, *(2**octave for octave in range(max(1, (side // 2).bit_length() - 1))))
 
 
 def _band_weights(height: int, width: int, edges: tuple[int, ...]) -> Tensor:
-    """Say which band each coefficient of rfft2 counts to, (H (W // 2 + 1), bands), float32.
+    """Return how often each coefficient of rfft2 counts in each band.
 
-    A coefficient whose mirror image rfft2 leaves out counts twice.
+    float32 (H (W // 2 + 1), bands). A coefficient counts twice where rfft2 omits its mirror image.
     """
     side = min(height, width)
     down = torch.fft.fftfreq(height, 1 / side, dtype=torch.float64)[:, None]

@@ -1,4 +1,4 @@
-"""Per-step numbers of a run."""
+"""Numbers of each step: noise levels, sizes, directions."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-
-from sdloop.difference import library_of, to_numpy
+from torch import Tensor
 
 if TYPE_CHECKING:
     from sdloop.difference import DifferenceMaps
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class StepMeasures:
-    """The numbers of every row; arrays of shape (rows,), float64 but for the first two.
+    """The numbers of every row, counted from 0: (rows,), float64 if nothing else is said.
 
     Attributes:
         row: int64, the row's number.
-        timestep: The trained time that the network was asked about; int64 where all are whole.
+        timestep: The trained time at which the network was called; int64 if all are whole.
         alpha_cumprod_from: Cumulative alpha where the step starts.
         alpha_cumprod_to: Cumulative alpha where it ends.
         log_snr: ln(alpha / (1 - alpha)) at `timestep`.
         z_rms: Root mean square of frame row + 1.
-        step_rms: Of frame row + 1 less frame row.
-        eps_rms: Of the guided eps.
-        guidance_rms: Of eps_cond - eps_uncond; NaN without guidance.
-        step_cosine: Cosine of the angle to the previous row's step; NaN for row 0, and where a
-            step is nothing.
+        step_rms: Root mean square of frame row + 1 minus frame row.
+        eps_rms: Root mean square of the guided eps.
+        guidance_rms: Root mean square of eps_cond - eps_uncond; NaN without guidance.
+        step_cosine: Cosine of the angle to the previous row's step; NaN for row 0, and where one
+            of the two is zero.
         difference_mean: Mean over the picture of the RGB difference, in 8-bit levels.
         difference_max: Its maximum.
     """
@@ -50,28 +50,24 @@ class StepMeasures:
     difference_max: NDArray[np.float64]
 
 
-def measure_steps(trajectory: Trajectory, table: Table, maps: DifferenceMaps) -> StepMeasures:
+def measure_steps(
+    trajectory: Trajectory, table: Table, maps: DifferenceMaps[Tensor]
+) -> StepMeasures:
     """Measure every row of a run.
 
     Args:
         trajectory: The run's latents, N rows.
         table: The table that made them.
-        maps: The N differences of its decoded frames.
+        maps: The N differences of its decoded frames, on any device.
 
     Returns:
-        The numbers; norms are over all elements of a frame, computed in float64.
+        The numbers; norms are over all elements of a frame, in float64.
     """
-    frames = trajectory.latents.flatten(1).double().numpy()
-    steps = np.diff(frames, axis=0)
-    norms = np.linalg.norm(steps, axis=1)
-    dots = (steps[1:] * steps[:-1]).sum(axis=1)
-    products = norms[1:] * norms[:-1]
-    cosine = np.full(len(steps), np.nan)
-    np.divide(dots, products, out=cosine[1:], where=products > 0)
-    xp = library_of(maps.values)
+    frames = trajectory.latents.flatten(1).double()
+    steps = frames.diff(dim=0)
     guidance_rms = np.full(len(steps), np.nan)
     if trajectory.guidance is not None:
-        guidance_rms = _rms(trajectory.guidance.flatten(1).double().numpy())
+        guidance_rms = _rms(trajectory.guidance.flatten(1).double())
     return StepMeasures(
         row=np.arange(len(steps)),
         timestep=_counted(table.timesteps),
@@ -82,19 +78,17 @@ def measure_steps(trajectory: Trajectory, table: Table, maps: DifferenceMaps) ->
         step_rms=_rms(steps),
         eps_rms=_rms(_guided_eps(frames[:-1], trajectory, table)),
         guidance_rms=guidance_rms,
-        step_cosine=cosine,
-        difference_mean=to_numpy(xp.mean(maps.values, (1, 2))).astype(np.float64),
-        difference_max=to_numpy(xp.amax(maps.values, (1, 2))).astype(np.float64),
+        step_cosine=_cosines(steps),
+        difference_mean=maps.values.mean(dim=(1, 2)).cpu().double().numpy(),
+        difference_max=maps.values.amax(dim=(1, 2)).cpu().double().numpy(),
     )
 
 
-def _guided_eps(
-    z: NDArray[np.float64], trajectory: Trajectory, table: Table
-) -> NDArray[np.float64]:
+def _guided_eps(z: Tensor, trajectory: Trajectory, table: Table) -> Tensor:
     """Recover the guided eps of every row, (rows, elements), from z and z0_hat."""
-    z0_hat = trajectory.z0_hat.flatten(1).double().numpy()
-    output = (z0_hat - table.z0_from_z[:, None] * z) / table.z0_from_output[:, None]
-    return table.eps_from_z[:, None] * z + table.eps_from_output[:, None] * output
+    z0_hat = trajectory.z0_hat.flatten(1).double()
+    output = (z0_hat - _column(table.z0_from_z) * z) / _column(table.z0_from_output)
+    return _column(table.eps_from_z) * z + _column(table.eps_from_output) * output
 
 
 def _counted(timesteps: NDArray[np.float64]) -> NDArray[np.number]:
@@ -103,6 +97,20 @@ def _counted(timesteps: NDArray[np.float64]) -> NDArray[np.number]:
     return whole if (whole == timesteps).all() else timesteps
 
 
-def _rms(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the root mean square of each row."""
-    return np.sqrt((values**2).mean(axis=1))
+def _column(values: NDArray[np.float64]) -> Tensor:
+    """Stand one number a row upright, (rows, 1), to multiply rows by it."""
+    return torch.from_numpy(values)[:, None]
+
+
+def _cosines(steps: Tensor) -> NDArray[np.float64]:
+    """Return each step's cosine to the step before it, (rows,); NaN where there is no angle."""
+    norms = torch.linalg.vector_norm(steps, dim=1)
+    dots = (steps[1:] * steps[:-1]).sum(dim=1)
+    cosines = torch.full_like(norms, float("nan"))
+    cosines[1:] = dots / (norms[1:] * norms[:-1])  # 0 / 0 is NaN
+    return cosines.numpy()
+
+
+def _rms(values: Tensor) -> NDArray[np.float64]:
+    """Return each row's root mean square."""
+    return values.square().mean(dim=1).sqrt().numpy()

@@ -1,4 +1,4 @@
-"""Every measure of a run at once: columns, one a step, and facts, one a run."""
+"""Every measure of a run: columns with a number for each step, facts about the whole run."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RunMeasures:
-    """What was measured of a run; each part says what its numbers mean."""
+    """All measures of a run; each part says what its numbers mean."""
 
     steps: StepMeasures
     drive: Drive
@@ -35,24 +35,27 @@ class RunMeasures:
     placement: Placement
 
     def columns(self) -> dict[str, NDArray[np.number]]:
-        """Return all that there is for each step: name -> (rows,), in steps.csv's order."""
-        placed = {name: value for name, value in vars(self.placement).items() if name != "area"}
+        """Return a number for each step: name -> (rows,), in the order of steps.csv."""
+        placement = {name: value for name, value in vars(self.placement).items() if name != "area"}
         bands = zip(self.frequency.names, self.frequency.energy, strict=True)
         return {
             **{field.name: getattr(self.steps, field.name) for field in fields(self.steps)},
             **{f"{part}_part_rms": rms for part, rms in self.drive.rms().items()},
             **{f"{part}_part_share": share for part, share in self.drive.shares().items()},
             "settled_share": self.commitment.curve[1:],
-            **placed,
+            **placement,
             **{f"energy_{name.replace(' ', '_')}": energy for name, energy in bands},
         }
 
     def facts(self) -> dict[str, Any]:
-        """Return what there is to say of the run as a whole, as plain values for JSON."""
+        """Return what holds for the whole run, as plain values for JSON.
+
+        Steps and rows count from 0; `settled_90_step` is None if no step was needed.
+        """
         half_rows = self.frequency.half_rows().tolist()
         return {
             "settled": self.commitment.sentence(),
-            "settled_90_step": self.commitment.frame_of(0.9),
+            "settled_90_step": self.commitment.step_of(0.9),
             "object_area": round(self.placement.area, 4),
             "half_energy_row": dict(zip(self.frequency.names, half_rows, strict=True)),
         }
@@ -63,7 +66,7 @@ def measure_run(
     table: Table,
     guidance_scale: float,
     images: Tensor,
-    maps: DifferenceMaps,
+    maps: DifferenceMaps[Tensor],
     mask: NDArray[np.bool_] | None = None,
     tolerance: int = 8,
 ) -> RunMeasures:
@@ -72,11 +75,11 @@ def measure_run(
     Args:
         trajectory: The run's latents, N rows.
         table: The table that made them.
-        guidance_scale: s of the run.
+        guidance_scale: The run's s.
         images: uint8 (N + 1, H, W, 3), its decoded frames, on any device.
         maps: Their N differences, on the same device.
         mask: bool (H, W), the object; None guesses it from the last frame.
-        tolerance: Of commitment, in 8-bit levels.
+        tolerance: How far a settled pixel may be from its final colour, in 8-bit levels.
 
     Returns:
         All measures, on the CPU.
