@@ -150,7 +150,7 @@ def test_pattern_of_another_key_does_not_speak_of_devices(write, monkeypatch):
         device: Annotated[str, Field(pattern="^[a-z]$", description="one letter")] = "x"
         output: Annotated[str, Field(pattern="^[a-z]$")] = "x"
 
-    monkeypatch.setattr("sdloop.config.RunConfig", Patterned)
+    monkeypatch.setattr("sdloop.job.config.RunConfig", Patterned)
     with pytest.raises(UserError, match=r"device = 'cpu': allowed: one letter"):
         load_config(write("prompt: p"), ["device=cpu", "output=x"])
     with pytest.raises(UserError, match=r"output = 'cpu': String should match pattern '\^\[a-z\]"):

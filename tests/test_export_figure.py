@@ -21,9 +21,9 @@ from sdloop.export.heat_map import CELL_PX, write_heat_map
 from sdloop.export.map import write_map
 from sdloop.export.measures import stills_of, write_measures
 from sdloop.measure.whole_run import measure_run
-from sdloop.schedule import make_schedule
-from sdloop.scheduler_config import SchedulerSettings
-from sdloop.trajectory import Trajectory
+from sdloop.sampler.methods import make_table
+from sdloop.sampler.scheduler_config import SchedulerSettings
+from sdloop.sampler.trajectory import Trajectory
 
 from .test_export import find_in
 
@@ -68,7 +68,7 @@ def test_heat_map_of_nothing_is_dark(tmp_path):
 def measures_of(images, guidance=None):
     """Measure a run of these pictures whose latent never moves."""
     rows = len(images) - 1
-    schedule = make_schedule(SchedulerSettings("ddim"), rows)
+    schedule = make_table(SchedulerSettings("ddim"), rows)
     latents = torch.zeros(rows + 1, 4, 8, 8)
     trajectory = Trajectory(
         latents, latents[1:], torch.from_numpy(schedule.timesteps), guidance, None, None, {}

@@ -9,9 +9,9 @@ from sdloop.difference import difference_maps
 from sdloop.measure.first_look import first_look
 from sdloop.measure.layout import coarse, local_detail, object_mask
 from sdloop.measure.whole_run import measure_run
-from sdloop.schedule import make_schedule
-from sdloop.scheduler_config import SchedulerSettings
-from sdloop.trajectory import Trajectory
+from sdloop.sampler.methods import make_table
+from sdloop.sampler.scheduler_config import SchedulerSettings
+from sdloop.sampler.trajectory import Trajectory
 
 from .mps import MPS, Mps, OnMps
 
@@ -60,7 +60,7 @@ def pictures(height, width):
 @pytest.mark.parametrize("masked", [False, True])
 def test_every_measure_of_a_run_is_that_of_the_cpu(size, masked):
     images = pictures(*size)
-    schedule = make_schedule(SchedulerSettings("ddim"), ROWS)
+    schedule = make_table(SchedulerSettings("ddim"), ROWS)
     generator = torch.Generator().manual_seed(2)
     latents = torch.randn(3 * ROWS + 1, 4, 8, 8, generator=generator)
     trajectory = Trajectory(

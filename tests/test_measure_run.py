@@ -45,7 +45,7 @@ def test_columns_and_facts_of_a_known_run():
 
 
 def test_a_change_in_one_step_bears_the_same_number_everywhere():
-    schedule = make_schedule(SchedulerSettings("ddim"), 4)
+    schedule = make_table(SchedulerSettings("ddim"), 4)
     latents = torch.zeros(5, 4, 1, 1)
     trajectory = Trajectory(
         latents, latents[1:], torch.from_numpy(schedule.timesteps), None, None, None, {}

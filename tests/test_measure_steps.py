@@ -42,7 +42,7 @@ def test_numbers_of_a_known_walk():
 
 
 def test_numbers_are_computed_in_float64():
-    schedule = make_schedule(SchedulerSettings("ddim"), 1)
+    schedule = make_table(SchedulerSettings("ddim"), 1)
     latents = torch.full((2, 4, 64, 64), 1.0)
     latents[1] += 2**-20  # whose square float32 cannot add to 1
     trajectory = Trajectory(
