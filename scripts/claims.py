@@ -3,7 +3,7 @@
     python scripts/claims.py [--seeds 3] [--steps 50] [--of-each 6] [--out scripts/results/claims]
 
 Nobody knows for sure where the object is in a sample; its mask is guessed from the final picture
-(sdloop.measure.layout.object_mask). The bounds in `judge` were set before the first full run,
+(sdloop.show.measure.layout.object_mask). The bounds in `judge` were set before the first full run,
 after a trial of twelve runs of ten steps.
 """
 
@@ -18,7 +18,7 @@ from claims_check import Check, Claim, check
 from claims_figure import Curve, Panel, write_panels
 from claims_runs import GUIDANCE_SCALE, Floats, Runs, Which, sample
 
-from sdloop.files import replacing
+from sdloop.machine.files import replacing
 
 PANDAS = (
     "a portrait of a panda wearing a top hat, cartoon",

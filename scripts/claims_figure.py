@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from sdloop.export.figure import INK, PALE_INK, font_of, new_canvas, text_width, write_canvas
+from sdloop.show.figure.figure import INK, PALE_INK, font_of, new_canvas, text_width, write_canvas
 
 FINENESS = 2  # drawn this much larger and reduced, so that lines are smooth
 PANEL_PX = (560 * FINENESS, 260 * FINENESS)

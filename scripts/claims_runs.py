@@ -11,12 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from sdloop.device import choose_device
-from sdloop.difference import absolute_difference
 from sdloop.job.sample import denoise
-from sdloop.measure.first_look import first_look
-from sdloop.measure.layout import coarse, correlate, local_detail, luma, object_mask
-from sdloop.measure.placement import measure_placement
+from sdloop.machine.device import choose_device
 from sdloop.model.find import find
 from sdloop.model.networks import load
 from sdloop.model.text import encode_prompts
@@ -24,6 +20,10 @@ from sdloop.model.vae import decode_latents
 from sdloop.sampler.loop import initial_noise
 from sdloop.sampler.methods import make_table
 from sdloop.sampler.scheduler_config import read_settings
+from sdloop.show.difference import absolute_difference
+from sdloop.show.measure.first_look import first_look
+from sdloop.show.measure.layout import coarse, correlate, local_detail, luma, object_mask
+from sdloop.show.measure.placement import measure_placement
 
 GUIDANCE_SCALE = 3.5  # as in the shipped configs
 BATCH = 15

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from sdloop.cli.process import exit_code_of, leave
-from sdloop.errors import UserError
+from sdloop.machine.errors import UserError
 
 
 def main(arguments: Sequence[str] | None = None, *, owns_process: bool = False) -> int:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from sdloop.cli.process import exit_code_of, leave
-from sdloop.errors import UserError
+from sdloop.machine.errors import UserError
 
 if TYPE_CHECKING:
     from sdloop.job.events import Listener
@@ -82,7 +82,7 @@ def _describe(prepared: Prepared, listen: Listener) -> str:
     from sdloop.job.events import Warned
     from sdloop.job.forecast import estimate, shortages
     from sdloop.job.plan import settle
-    from sdloop.memory.shortage import host_room_bytes
+    from sdloop.machine.memory import host_room_bytes
 
     ledgers = estimate(settle(prepared))
     for line in shortages(ledgers, [host_room_bytes()]):

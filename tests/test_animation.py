@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 from PIL import Image, ImageSequence
 
-from sdloop.difference import difference_maps
-from sdloop.export.animation import write_animations
-from sdloop.export.apng import write_apng
-from sdloop.export.mp4 import write_mp4
-from sdloop.export.webp import write_webp
+from sdloop.show.difference import difference_maps
+from sdloop.show.film.animation import write_animations
+from sdloop.show.film.apng import write_apng
+from sdloop.show.film.mp4 import write_mp4
+from sdloop.show.film.webp import write_webp
 
 DELAYS_MS = [50, 60, 70, 80, 90, 2000]
 

@@ -6,8 +6,8 @@ import pytest
 import yaml
 from pydantic import BaseModel, Field
 
-from sdloop.errors import UserError
 from sdloop.job.config import RunConfig, dump_config, load_config
+from sdloop.machine.errors import UserError
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ import shutil
 import pytest
 import torch
 
-from sdloop.errors import OutOfMemory
-from sdloop.memory.batch import choose_batch, frame_bytes, largest_batch
+from sdloop.machine.errors import OutOfMemory
 from sdloop.model import vae as decode_module
+from sdloop.model.decode_batch import choose_batch, frame_bytes, largest_batch
 from sdloop.model.find import find
 from sdloop.model.networks import load, load_vae
 from sdloop.model.vae import DecodeError, decode_latents

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from sdloop import device as device_module
-from sdloop.device import check_device, choose_device, likely_device
-from sdloop.errors import UserError
+from sdloop.machine.device import check_device, choose_device, likely_device
+from sdloop.machine.errors import UserError
 
 
 class Driver:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from sdloop.difference import absolute_difference, difference_maps, scale_to_indices, viridis
+from sdloop.show.difference import absolute_difference, difference_maps, scale_to_indices, viridis
 
 
 def pair(before, after):

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image, ImageSequence
 
-from sdloop.difference import difference_maps, viridis
-from sdloop.export.gif import hold_last, write_gif
-from sdloop.export.palette import IndexedFrame, beside, quantize
-from sdloop.export.png import write_frames
-from sdloop.export.strip import default_stages, write_strip
-from sdloop.export.table import write_steps
+from sdloop.show.difference import difference_maps, viridis
+from sdloop.show.figure.png import write_frames
+from sdloop.show.figure.strip import default_stages, write_strip
+from sdloop.show.figure.table import write_steps
+from sdloop.show.film.gif import hold_last, write_gif
+from sdloop.show.film.palette import IndexedFrame, beside, quantize
 
 
 @pytest.fixture

@@ -5,8 +5,11 @@ import numpy as np
 import pytest
 import torch
 
-from sdloop.difference import difference_maps, viridis
-from sdloop.export.figure import (
+from sdloop.sampler.methods import make_table
+from sdloop.sampler.scheduler_config import SchedulerSettings
+from sdloop.sampler.trajectory import Trajectory
+from sdloop.show.difference import difference_maps, viridis
+from sdloop.show.figure.figure import (
     INK,
     ColorBar,
     color_bar_width,
@@ -16,14 +19,11 @@ from sdloop.export.figure import (
     new_canvas,
     text_width,
 )
-from sdloop.export.gif import enlarge
-from sdloop.export.heat_map import CELL_PX, write_heat_map
-from sdloop.export.map import write_map
-from sdloop.export.measures import stills_of, write_measures
-from sdloop.measure.whole_run import measure_run
-from sdloop.sampler.methods import make_table
-from sdloop.sampler.scheduler_config import SchedulerSettings
-from sdloop.sampler.trajectory import Trajectory
+from sdloop.show.figure.heat_map import CELL_PX, write_heat_map
+from sdloop.show.figure.map import write_map
+from sdloop.show.figure.measures import stills_of, write_measures
+from sdloop.show.film.gif import enlarge
+from sdloop.show.measure.whole_run import measure_run
 
 from .test_export import find_in
 

@@ -5,9 +5,7 @@ import pytest
 import torch
 
 from sdloop import run as run_module
-from sdloop.difference import difference_maps
 from sdloop.job.sample import denoise
-from sdloop.measure.whole_run import measure_run
 from sdloop.model.find import find
 from sdloop.model.networks import load
 from sdloop.model.predictor import UNetPredictor
@@ -18,6 +16,8 @@ from sdloop.sampler.loop import collect, initial_noise, walk
 from sdloop.sampler.methods import make_table
 from sdloop.sampler.scheduler_config import read_settings
 from sdloop.sampler.trajectory import Trajectory
+from sdloop.show.difference import difference_maps
+from sdloop.show.measure.whole_run import measure_run
 
 pytestmark = [
     pytest.mark.gpu,

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from sdloop.documents import DEEPEST, LARGEST_BYTES, MOST_YAML_NODES, parse_json
-from sdloop.errors import UserError
 from sdloop.job.config import LONGEST_PROMPT, dump_config, load_config
+from sdloop.machine.documents import DEEPEST, LARGEST_BYTES, MOST_YAML_NODES, parse_json
+from sdloop.machine.errors import UserError
 from sdloop.run import main
 
 LAUGHS = "a: &a [x, x]\n" + "".join(

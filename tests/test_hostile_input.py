@@ -17,9 +17,9 @@ import torch
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from sdloop.errors import UserError
 from sdloop.job.config import RunConfig, dump_config, load_config
 from sdloop.job.plan import prepare
+from sdloop.machine.errors import UserError
 from sdloop.model.networks import load
 from sdloop.run import main
 from sdloop.sampler.trajectory import METADATA_KEY, Trajectory, digest_of

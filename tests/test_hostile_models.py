@@ -13,17 +13,17 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from sdloop.errors import UserError
-from sdloop.export.mask import read_mask
 from sdloop.job.config import RunConfig, load_config
 from sdloop.job.manifest import update_manifest
 from sdloop.job.plan import prepare
+from sdloop.machine.errors import UserError
+from sdloop.machine.tensor_file import read_header
 from sdloop.model.find import BUNDLED, find
 from sdloop.model.networks import load
-from sdloop.model.tensor_file import read_header
 from sdloop.model.text import words_cut
 from sdloop.model.weight_files import hash_weights
 from sdloop.run import main
+from sdloop.show.mask import read_mask
 
 CPU = torch.device("cpu")
 UNET, VAE, TEXT = "unet/config.json", "vae/config.json", "text_encoder/config.json"

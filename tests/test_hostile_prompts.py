@@ -5,9 +5,9 @@ import re
 
 import pytest
 
-from sdloop.export.page import write_page
 from sdloop.job.config import LONGEST_PROMPT, load_config
 from sdloop.run import main
+from sdloop.show.page.page import write_page
 
 from .conftest import READY
 from .test_page import make_run

@@ -6,11 +6,11 @@ import torch
 from torch.testing import assert_close
 
 from sdloop.job.sample import denoise
-from sdloop.measure.drive import Drive, split_steps
 from sdloop.model.text import encode_prompts
 from sdloop.sampler.loop import initial_noise
 from sdloop.sampler.methods import make_table
 from sdloop.sampler.scheduler_config import SchedulerSettings
+from sdloop.show.measure.drive import Drive, split_steps
 
 SHAPE = (4, 3, 5)
 SCALE = 3.5

@@ -5,13 +5,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from sdloop.difference import difference_maps
-from sdloop.measure.first_look import first_look
-from sdloop.measure.layout import coarse, local_detail, object_mask
-from sdloop.measure.whole_run import measure_run
 from sdloop.sampler.methods import make_table
 from sdloop.sampler.scheduler_config import SchedulerSettings
 from sdloop.sampler.trajectory import Trajectory
+from sdloop.show.difference import difference_maps
+from sdloop.show.measure.first_look import first_look
+from sdloop.show.measure.layout import coarse, local_detail, object_mask
+from sdloop.show.measure.whole_run import measure_run
 
 from .mps import MPS, Mps, OnMps
 

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from sdloop.measure.commitment import measure_commitment
-from sdloop.measure.first_look import first_look
-from sdloop.measure.frequency import frequency_timeline
-from sdloop.measure.layout import coarse, correlate, local_detail, luma, object_mask
-from sdloop.measure.placement import measure_placement
+from sdloop.show.measure.commitment import measure_commitment
+from sdloop.show.measure.first_look import first_look
+from sdloop.show.measure.frequency import frequency_timeline
+from sdloop.show.measure.layout import coarse, correlate, local_detail, luma, object_mask
+from sdloop.show.measure.placement import measure_placement
 
 
 def grey(*levels, size=(1, 1)):

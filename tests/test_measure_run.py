@@ -10,11 +10,11 @@ from PIL import Image
 
 from sdloop import render as render_module
 from sdloop import run as run_module
-from sdloop.difference import difference_maps
-from sdloop.measure.whole_run import measure_run
 from sdloop.sampler.methods import make_table
 from sdloop.sampler.scheduler_config import SchedulerSettings
 from sdloop.sampler.trajectory import Trajectory
+from sdloop.show.difference import difference_maps
+from sdloop.show.measure.whole_run import measure_run
 
 
 def test_columns_and_facts_of_a_known_run():

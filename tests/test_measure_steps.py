@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from sdloop.difference import difference_maps
-from sdloop.measure.steps import measure_steps
 from sdloop.sampler.methods import make_table
 from sdloop.sampler.scheduler_config import SchedulerSettings
 from sdloop.sampler.trajectory import Trajectory
+from sdloop.show.difference import difference_maps
+from sdloop.show.measure.steps import measure_steps
 
 
 def test_numbers_of_a_known_walk():

@@ -17,17 +17,17 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from sdloop import run as run_module
 from sdloop.cli.console import Console
-from sdloop.errors import OutOfMemory, UserError
-from sdloop.export.threads import AHEAD, in_threads, usable_cores
-from sdloop.files import MARK
 from sdloop.job.config import load_config
 from sdloop.job.forecast import estimate, shortages
 from sdloop.job.plan import prepare
 from sdloop.job.present import Sampled, show
 from sdloop.job.runner import Runner
 from sdloop.job.sample import denoise
-from sdloop.memory.activations import decoder_elements, unet_elements
-from sdloop.memory.shortage import host_free_bytes, is_out_of_memory, size_that_fits
+from sdloop.machine.errors import OutOfMemory, UserError
+from sdloop.machine.files import MARK
+from sdloop.machine.memory import host_free_bytes, is_out_of_memory, size_that_fits
+from sdloop.machine.threads import AHEAD, in_threads, usable_cores
+from sdloop.model.activations import decoder_elements, unet_elements
 from sdloop.model.find import find
 from sdloop.model.networks import load_vae
 from sdloop.model.weight_count import count_weights
@@ -196,7 +196,7 @@ def test_too_little_memory_is_a_warning_before_any_work(tiny_config):
 def test_limit_on_addresses_counts_as_the_end_of_memory():
     code = (
         "import resource; resource.setrlimit(resource.RLIMIT_AS, (2**28, 2**28));"
-        "from sdloop.memory.shortage import host_free_bytes, is_out_of_memory;"
+        "from sdloop.machine.memory import host_free_bytes, is_out_of_memory;"
         "print(host_free_bytes(), is_out_of_memory(RuntimeError('could not create a primitive')))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from sdloop import render as render_module
 from sdloop import run as run_module
-from sdloop.errors import UserError
+from sdloop.machine.errors import UserError
 from sdloop.model.find import BUNDLED, find
 from sdloop.model.networks import load, load_vae
 from sdloop.model.text import words_cut

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from playwright.sync_api import Error
 
-from sdloop.difference import difference_maps, viridis
-from sdloop.export.charts import CHARTS
-from sdloop.export.packing import pack
-from sdloop.export.page import PAGE_BYTES, PageRun, Still, write_page
-from sdloop.export.png import write_frames
 from sdloop.job.folder import RunFolder
 from sdloop.sampler.methods import make_table
 from sdloop.sampler.scheduler_config import read_settings
+from sdloop.show.difference import difference_maps, viridis
+from sdloop.show.figure.png import write_frames
+from sdloop.show.page.charts import CHARTS
+from sdloop.show.page.packing import pack
+from sdloop.show.page.page import PAGE_BYTES, PageRun, Still, write_page
 
 from .conftest import READY, SCHEDULER
 

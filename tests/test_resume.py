@@ -14,7 +14,7 @@ import torch
 from scripts.faults.kills import contents
 from sdloop import render as render_module
 from sdloop import run as run_module
-from sdloop.files import check_writable, replacing
+from sdloop.machine.files import check_writable, replacing
 from sdloop.model.predictor import UNetPredictor
 from sdloop.model.text import encode_prompts
 from sdloop.sampler.loop import Replay, initial_noise, walk
@@ -328,7 +328,7 @@ def test_rows_that_are_known_are_not_asked_about_again(models, sampler):
 
 def test_unwritable_folders_are_named(tmp_path):
     (tmp_path / "file").write_text("")
-    from sdloop.errors import UserError
+    from sdloop.machine.errors import UserError
 
     with pytest.raises(UserError, match="is not a folder"):
         check_writable(Path(tmp_path / "file/run"))

@@ -20,8 +20,6 @@ from PIL import Image
 
 from sdloop import render as render_module
 from sdloop import run as run_module
-from sdloop.difference import difference_maps
-from sdloop.export.gif import enlarge
 from sdloop.job.config import RunConfig, load_config
 from sdloop.job.events import Finished, FramesDecoded, StageBegan, StageEnded, StepMade
 from sdloop.job.folder import ANIMATIONS, RunFiles
@@ -30,6 +28,8 @@ from sdloop.job.runner import Runner
 from sdloop.model.predictor import UNetPredictor
 from sdloop.model.vae import decode_latents
 from sdloop.sampler.trajectory import Trajectory
+from sdloop.show.difference import difference_maps
+from sdloop.show.film.gif import enlarge
 
 EXPORTS = [
     path.name for path in RunFiles.of_config(Path(), RunConfig(prompt="a cat"), rows=6).linked

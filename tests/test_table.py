@@ -8,7 +8,7 @@ import pytest
 import torch
 from diffusers import DDIMScheduler, PNDMScheduler
 
-from sdloop.errors import UserError
+from sdloop.machine.errors import UserError
 from sdloop.sampler.loop import walk
 from sdloop.sampler.methods import make_table
 from sdloop.sampler.scheduler_config import SchedulerSettings, alphas_cumprod, read_settings

@@ -9,7 +9,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from sdloop.errors import UserError
+from sdloop.machine.errors import UserError
 from sdloop.sampler.trajectory import (
     FORMAT_VERSION,
     METADATA_KEY,

@@ -21,11 +21,8 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageSequence
 
-from sdloop.difference import difference_maps, to_numpy, viridis
-from sdloop.export.gif import hold_last, write_gif
-from sdloop.export.palette import IndexedFrame, quantize
-from sdloop.export.threads import in_threads
 from sdloop.job.sample import denoise
+from sdloop.machine.threads import in_threads
 from sdloop.model.find import find
 from sdloop.model.networks import load
 from sdloop.model.text import encode_prompts
@@ -33,6 +30,9 @@ from sdloop.model.vae import decode_latents
 from sdloop.sampler.loop import initial_noise
 from sdloop.sampler.methods import make_table
 from sdloop.sampler.scheduler_config import read_settings
+from sdloop.show.difference import difference_maps, to_numpy, viridis
+from sdloop.show.film.gif import hold_last, write_gif
+from sdloop.show.film.palette import IndexedFrame, quantize
 
 RESULT = Path(__file__).parent / "results/gif.json"
 PROMPT = "an astronaut relaxing on a tropical island"

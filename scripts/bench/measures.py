@@ -14,15 +14,15 @@ import machine
 import torch
 from diffusers import AutoencoderKL
 
-from sdloop.device import choose_device
-from sdloop.difference import difference_maps
-from sdloop.measure.whole_run import measure_run
+from sdloop.machine.device import choose_device
 from sdloop.model.find import find
 from sdloop.model.networks import load_vae
 from sdloop.model.vae import decode_latents
 from sdloop.sampler.methods import make_table
 from sdloop.sampler.scheduler_config import read_settings
 from sdloop.sampler.trajectory import Trajectory
+from sdloop.show.difference import difference_maps
+from sdloop.show.measure.whole_run import measure_run
 
 ROOT = Path(__file__).parents[2]
 STEPS = 50

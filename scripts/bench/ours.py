@@ -9,7 +9,6 @@ from clock import Clock
 from numpy.typing import NDArray
 from task import DELAY_MS, GUIDANCE_SCALE, PROMPT, Frames, Task, shown_stages
 
-from sdloop.difference import to_numpy
 from sdloop.job.config import load_config
 from sdloop.job.plan import prepare
 from sdloop.job.runner import Runner
@@ -17,6 +16,7 @@ from sdloop.model.find import find
 from sdloop.model.networks import load_vae
 from sdloop.model.vae import decode_latents
 from sdloop.sampler.trajectory import Trajectory
+from sdloop.show.difference import to_numpy
 
 STAGE_NAMES = {"denoise": "steps", "difference": "differences", "animate": "GIFs"}
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from sdloop.errors import UserError
+from sdloop.machine.errors import UserError
 
 USER_ERROR, SYSTEM_ERROR = 2, 1
 SIGNALS = (signal.SIGINT, signal.SIGTERM)

@@ -15,9 +15,9 @@ from pydantic import (
     ValidationError,
 )
 
-from sdloop.documents import parse_yaml, read_file, spelling_at
-from sdloop.errors import UserError, shown
-from sdloop.files import replacing
+from sdloop.machine.documents import parse_yaml, read_file, spelling_at
+from sdloop.machine.errors import UserError, shown
+from sdloop.machine.files import replacing
 
 SMALLEST_PX, LARGEST_PX = 8, 8192
 LONGEST_PROMPT = 10_000  # characters; text encoders take some 300

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sdloop.memory.shortage import naming_stage
+from sdloop.machine.memory import naming_stage
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING
 
-from sdloop.device import name_of
-from sdloop.errors import OutOfMemory
-from sdloop.export.threads import usable_cores
-from sdloop.memory.activations import unet_elements
-from sdloop.memory.batch import MARGIN, choose_batch, frame_bytes, largest_batch
-from sdloop.memory.shortage import host_free_bytes, host_room_bytes, size_that_fits
+from sdloop.machine.device import name_of
+from sdloop.machine.errors import OutOfMemory
+from sdloop.machine.memory import host_free_bytes, host_room_bytes, size_that_fits
+from sdloop.machine.threads import usable_cores
+from sdloop.model.activations import unet_elements
+from sdloop.model.decode_batch import MARGIN, choose_batch, frame_bytes, largest_batch
 from sdloop.model.weight_count import count_weights
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ def shortages(ledgers: Sequence[Ledger], rooms: Sequence[int | None]) -> list[st
 
 def warn_of_shortage(plan: Plan) -> list[str]:
     """Say where a run may need more memory than there is now."""
-    from sdloop.device import room_bytes
+    from sdloop.machine.device import room_bytes
 
     return shortages(estimate(plan), [host_room_bytes(), room_bytes(plan.device)])
 

@@ -10,9 +10,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sdloop.device import name_of
-from sdloop.documents import parse_json, read_file
-from sdloop.files import replacing
+from sdloop.machine.device import name_of
+from sdloop.machine.documents import parse_json, read_file
+from sdloop.machine.files import replacing
 
 if TYPE_CHECKING:
     from sdloop.job.plan import Plan

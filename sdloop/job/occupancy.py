@@ -9,9 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
-from sdloop.documents import parse_json, read_file
-from sdloop.errors import UserError
-from sdloop.files import check_writable, remove_unfinished
 from sdloop.job.config import dump_config
 from sdloop.job.folder import (
     CONFIG_FILE,
@@ -22,6 +19,9 @@ from sdloop.job.folder import (
     TRAJECTORY_FILE,
     RunFiles,
 )
+from sdloop.machine.documents import parse_json, read_file
+from sdloop.machine.errors import UserError
+from sdloop.machine.files import check_writable, remove_unfinished
 
 if TYPE_CHECKING:
     from sdloop.job.config import RunConfig

@@ -9,14 +9,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sdloop.device import check_device
-from sdloop.errors import UserError
-from sdloop.export.limits import check_delays, fitting_scale
-from sdloop.export.mask import read_mask
 from sdloop.job.config import LARGEST_PX, SMALLEST_PX, RunConfig, identity_of
+from sdloop.machine.device import check_device
+from sdloop.machine.errors import UserError
 from sdloop.model.find import find
 from sdloop.sampler.methods import make_table
 from sdloop.sampler.scheduler_config import SchedulerSettings, read_settings
+from sdloop.show.figure.limits import check_delays, fitting_scale
+from sdloop.show.mask import read_mask
 
 if TYPE_CHECKING:
     import numpy as np
@@ -162,7 +162,7 @@ def settle(prepared: Prepared) -> Plan:
     Raises:
         UserError: torch cannot use this device.
     """
-    from sdloop.device import choose_device, name_of
+    from sdloop.machine.device import choose_device, name_of
 
     device, dtype = choose_device(prepared.config.device, prepared.config.dtype)
     named = {"device": str(device), "dtype": name_of(dtype)}

@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from diffusers import AutoencoderKL
     from numpy.typing import NDArray
 
-    from sdloop.difference import DifferenceMaps
-    from sdloop.export.page import PageRun
     from sdloop.job.events import Stages
     from sdloop.job.plan import Plan
     from sdloop.job.tolerance import SameAgain
-    from sdloop.measure.whole_run import RunMeasures
     from sdloop.sampler.trajectory import Trajectory
+    from sdloop.show.difference import DifferenceMaps
+    from sdloop.show.measure.whole_run import RunMeasures
+    from sdloop.show.page.page import PageRun
 
 
 @dataclass(frozen=True)
@@ -60,11 +60,11 @@ def show(plan: Plan, trajectory: Trajectory, vae: AutoencoderKL, stages: Stages)
     Returns:
         Its pictures and numbers.
     """
-    from sdloop.difference import difference_maps, to_numpy
     from sdloop.job.events import FramesDecoded
     from sdloop.job.tolerance import SameAgain
-    from sdloop.measure.whole_run import measure_run
     from sdloop.model.sd import STABLE_DIFFUSION
+    from sdloop.show.difference import difference_maps, to_numpy
+    from sdloop.show.measure.whole_run import measure_run
 
     config = plan.config
     wanted = len(trajectory.latents) + len(trajectory.z0_hat) * config.decode.z0_hat
@@ -116,12 +116,12 @@ def export_run(
     Returns:
         What was shown.
     """
-    from sdloop.difference import viridis
-    from sdloop.export.animation import write_animations
-    from sdloop.export.measures import write_measures
-    from sdloop.export.page import write_page
-    from sdloop.export.png import write_frames
-    from sdloop.export.strip import write_strip
+    from sdloop.show.difference import viridis
+    from sdloop.show.figure.measures import write_measures
+    from sdloop.show.figure.png import write_frames
+    from sdloop.show.figure.strip import write_strip
+    from sdloop.show.film.animation import write_animations
+    from sdloop.show.page.page import write_page
 
     export, scale = plan.config.export, plan.scale
     shown = show(plan, trajectory, vae, stages)
@@ -144,8 +144,8 @@ def export_run(
 
 def page_run(plan: Plan, folder: Path, shown: Shown) -> PageRun:
     """Put together what the page shows of a run."""
-    from sdloop.export.measures import stills_of
-    from sdloop.export.page import PageRun
+    from sdloop.show.figure.measures import stills_of
+    from sdloop.show.page.page import PageRun
 
     linked = RunFiles.of_config(folder, plan.config, len(plan.table)).linked
     files = [path.name for path in (*linked, folder / TRAJECTORY_FILE) if path.exists()]

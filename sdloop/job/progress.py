@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import torch
 from torch import Tensor
 
-from sdloop.documents import parse_json
-from sdloop.errors import UserError
-from sdloop.files import naming
+from sdloop.machine.documents import parse_json
+from sdloop.machine.errors import UserError
+from sdloop.machine.files import naming
 
 if TYPE_CHECKING:
     from sdloop.sampler.loop import Step

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sdloop.errors import UserError
-from sdloop.files import check_writable
 from sdloop.job.config import RENDER_KEYS, load_config, write_config
 from sdloop.job.events import Listener, Stages, ignore
 from sdloop.job.folder import CONFIG_FILE, MANIFEST_FILE, TRAJECTORY_FILE, RunFiles
 from sdloop.job.occupancy import occupy, remove_exports
 from sdloop.job.plan import Plan, prepare, settle
+from sdloop.machine.errors import UserError
+from sdloop.machine.files import check_writable
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL
@@ -60,8 +60,8 @@ def render_page(
     Raises:
         UserError: As of `render_run`, or the page's folder cannot be written to.
     """
-    from sdloop.export.page import write_page
     from sdloop.job.present import page_run, show
+    from sdloop.show.page.page import write_page
 
     if path.suffix.lower() not in (".html", ".htm"):
         raise UserError(f"--page {path}: must end in .html")

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from sdloop.device import free_bytes, name_of
-from sdloop.errors import UserError, shown
 from sdloop.job.events import Stages, StepMade, Warned
 from sdloop.job.folder import PROGRESS_FILE
 from sdloop.job.forecast import no_room_for_loop
 from sdloop.job.manifest import made_with
 from sdloop.job.progress import Progress
-from sdloop.memory.shortage import is_out_of_memory
+from sdloop.machine.device import free_bytes, name_of
+from sdloop.machine.errors import UserError, shown
+from sdloop.machine.memory import is_out_of_memory
 from sdloop.model.predictor import UNetPredictor
 from sdloop.model.weight_files import stamp_weights
 from sdloop.sampler.loop import Denoised, Step, collect, first_bad_row, initial_noise, walk

@@ -13,8 +13,8 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from sdloop.documents import parse_json, read_file
-from sdloop.errors import UserError, explain
+from sdloop.machine.documents import parse_json, read_file
+from sdloop.machine.errors import UserError, explain
 
 Layers = Annotated[int, Field(ge=1, le=4)]
 Channels = Annotated[int, Field(ge=1, le=64)]

@@ -8,7 +8,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from sdloop.errors import UserError, reason_of
+from sdloop.machine.errors import UserError, reason_of
 from sdloop.model.sd import STABLE_DIFFUSION
 from sdloop.model.source import ModelSource
 from sdloop.model.weight_files import hub_snapshot, weight_names

@@ -8,11 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sdloop.errors import UserError, reason_of
+from sdloop.machine.errors import UserError, reason_of
+from sdloop.machine.tensor_file import read_weights
 from sdloop.model.sd import STABLE_DIFFUSION
 from sdloop.model.single_file import check_checkpoint, rename_weights
 from sdloop.model.source import ModelSource
-from sdloop.model.tensor_file import read_weights
 from sdloop.model.weight_files import fetch_weights, weight_names
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sdloop.errors import UserError, reason_of
+from sdloop.machine.errors import UserError, reason_of
 from sdloop.model.config_files import (
     TextConfig,
     TokenizerConfig,

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sdloop.errors import UserError
-from sdloop.model.tensor_file import check_weights, read_header
+from sdloop.machine.errors import UserError
+from sdloop.machine.tensor_file import check_weights, read_header
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from sdloop.errors import UserError
+from sdloop.machine.errors import UserError
 
 if TYPE_CHECKING:
     from transformers import CLIPTextModel, CLIPTokenizer

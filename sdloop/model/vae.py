@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from sdloop.device import free_bytes
-from sdloop.errors import OutOfMemory, UserError
-from sdloop.memory.batch import choose_batch, frame_bytes, largest_batch
-from sdloop.memory.shortage import is_out_of_memory, size_that_fits
+from sdloop.machine.device import free_bytes
+from sdloop.machine.errors import OutOfMemory, UserError
+from sdloop.machine.memory import is_out_of_memory, size_that_fits
+from sdloop.model.decode_batch import choose_batch, frame_bytes, largest_batch
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import prod
 
-from sdloop.errors import UserError
+from sdloop.machine.errors import UserError
 from sdloop.model.single_file import check_checkpoint
 from sdloop.model.source import ModelSource
 from sdloop.model.weight_files import STEMS, weight_names

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BaseModel, Field, ValidationError
 
-from sdloop.documents import opened
-from sdloop.errors import UserError, explain, reason_of
+from sdloop.machine.documents import opened
+from sdloop.machine.errors import UserError, explain, reason_of
+from sdloop.machine.tensor_file import check_weights, read_header
 from sdloop.model.config_files import read_json
-from sdloop.model.tensor_file import check_weights, read_header
 
 if TYPE_CHECKING:
     from sdloop.model.source import ModelSource

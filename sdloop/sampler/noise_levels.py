@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from sdloop.errors import UserError
+from sdloop.machine.errors import UserError
 from sdloop.sampler.scheduler_config import SchedulerSettings, alphas_cumprod
 from sdloop.sampler.table import Level
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from sdloop.errors import UserError, explain, shown
+from sdloop.machine.errors import UserError, explain, shown
 
 Floats = NDArray[np.float64]
 

@@ -14,10 +14,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from sdloop.documents import parse_json
-from sdloop.errors import UserError, reason_of, shown
-from sdloop.files import replacing
-from sdloop.model.tensor_file import TensorHeader, read_header
+from sdloop.machine.documents import parse_json
+from sdloop.machine.errors import UserError, reason_of, shown
+from sdloop.machine.files import replacing
+from sdloop.machine.tensor_file import TensorHeader, read_header
 
 if TYPE_CHECKING:
     from sdloop.sampler.loop import Denoised

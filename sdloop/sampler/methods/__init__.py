@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sdloop.errors import UserError
+from sdloop.machine.errors import UserError
 from sdloop.sampler.methods.ddim import ddim_rows
 from sdloop.sampler.methods.pndm import pndm_rows
 from sdloop.sampler.scheduler_config import SchedulerSettings

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-from sdloop.errors import UserError
+from sdloop.machine.errors import UserError
 from sdloop.sampler.methods.transfer import output_transfer
 from sdloop.sampler.noise_levels import NoiseLevels, space_timesteps
 from sdloop.sampler.scheduler_config import SchedulerSettings

@@ -1,1 +1,0 @@
-"""Arrays -> files. Nothing in here knows a network."""

@@ -1,0 +1,1 @@
+"""The ground: errors, files, documents, devices, memory, threads."""

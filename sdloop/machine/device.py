@@ -1,0 +1,121 @@
+"""Which device and dtype a run uses."""
+
+from __future__ import annotations
+
+import ctypes
+import platform
+from importlib import metadata
+from typing import TYPE_CHECKING
+
+from sdloop.machine.errors import UserError
+from sdloop.machine.memory import host_free_bytes, host_room_bytes
+
+if TYPE_CHECKING:
+    import torch
+
+
+def check_device(name: str) -> None:
+    """Refuse a device that cannot be there, without importing torch.
+
+    Args:
+        name: "auto", "cpu", "mps", "cuda" or "cuda:<number>".
+
+    Raises:
+        UserError: It is not there.
+    """
+    kind, _, number = name.partition(":")
+    if kind == "mps" and (platform.system(), platform.machine()) != ("Darwin", "arm64"):
+        raise UserError("device = mps: not there; it needs a Mac with Apple silicon")
+    if kind == "cuda":
+        count = _driver_devices()
+        if int(number or 0) >= count:
+            raise UserError(
+                f"device = {name}: not there; the driver knows {count} CUDA devices; "
+                "allowed: auto, cpu"
+            )
+
+
+def choose_device(name: str, dtype_name: str) -> tuple[torch.device, torch.dtype]:
+    """Turn the names of the config into a device and a dtype.
+
+    Args:
+        name: A device's name; "auto" takes CUDA, then Apple's mps, then the CPU.
+        dtype_name: A dtype's name; "auto" takes float16 on CUDA and float32 elsewhere.
+
+    Returns:
+        Both.
+
+    Raises:
+        UserError: torch cannot use this device.
+    """
+    import torch
+
+    if name == "auto":
+        has_mps = torch.backends.mps.is_available()
+        name = "cuda" if torch.cuda.is_available() else "mps" if has_mps else "cpu"
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UserError(f"device = {name}: this build of torch, {torch.__version__}, cannot use it")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise UserError(f"device = {name}: this build of torch, {torch.__version__}, cannot use it")
+    if dtype_name == "auto":
+        dtype_name = "float16" if device.type == "cuda" else "float32"
+    return device, getattr(torch, dtype_name)
+
+
+def name_of(dtype: torch.dtype) -> str:
+    """Name a dtype as the config does: "float16"."""
+    return str(dtype).removeprefix("torch.")
+
+
+def likely_device(name: str, dtype_name: str) -> tuple[str, str]:
+    """Guess what `choose_device` will choose, without importing torch.
+
+    Args:
+        name: A device's name, or "auto".
+        dtype_name: A dtype's name, or "auto".
+
+    Returns:
+        The names of both.
+    """
+    if name == "auto":
+        has_mps = (platform.system(), platform.machine()) == ("Darwin", "arm64")
+        for_cpu = metadata.version("torch").endswith("+cpu")
+        name = "cuda" if not for_cpu and _driver_devices() else "mps" if has_mps else "cpu"
+    if dtype_name == "auto":
+        dtype_name = "float16" if name.startswith("cuda") else "float32"
+    return name, dtype_name
+
+
+def free_bytes(device: torch.device) -> int | None:
+    """Ask how much memory of a device is free; None where the system does not tell."""
+    import torch
+
+    if device.type == "cuda":
+        cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + cached
+    if device.type == "mps":
+        return torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
+    return host_free_bytes()
+
+
+def room_bytes(device: torch.device) -> int | None:
+    """Return what this process may hold of a device's memory in all; None as of `free_bytes`."""
+    import torch
+
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device)
+    return host_room_bytes()
+
+
+def _driver_devices() -> int:
+    """Ask the CUDA driver how many devices there are; 0 where there is no driver."""
+    library = "nvcuda.dll" if platform.system() == "Windows" else "libcuda.so.1"
+    try:
+        driver = ctypes.CDLL(library)
+    except OSError:
+        return 0
+    count = ctypes.c_int(0)
+    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
+        return 0
+    return count.value

@@ -1,0 +1,217 @@
+"""YAML and JSON that strangers wrote -> plain values, within limits, or a UserError of one line.
+
+Plain means: mappings with texts as keys, lists, texts, numbers, truth values and null. Nothing is
+read from what is no file, nothing beyond a size, and nothing that stands for more than it says.
+"""
+
+import json
+from collections.abc import Hashable, Iterator, Sequence
+from contextlib import contextmanager
+from io import BufferedReader
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sdloop.machine.errors import UserError, reason_of, shown
+
+LARGEST_BYTES = 1_000_000
+DEEPEST = 16
+MOST_YAML_NODES = 500  # a config has some 90
+LONGEST_NUMBER = 400  # digits: Python takes quadratic time for longer ones
+_NOT_PLAIN = ("timestamp", "merge", "value")  # YAML 1.1's; here these are texts
+
+
+@contextmanager
+def opened(path: Path, named: str) -> Iterator[BufferedReader]:
+    """Open a regular file for reading; neither a folder nor a pipe nor a device.
+
+    Args:
+        path: The file.
+        named: What a message calls it.
+
+    Yields:
+        The file.
+
+    Raises:
+        UserError: It is no regular file, or cannot be opened or read.
+    """
+    try:
+        if path.exists() and not path.is_file():
+            raise UserError(f"{named}: cannot be read: is no file")
+        with path.open("rb") as file:
+            yield file
+    except OSError as error:
+        raise UserError(f"{named}: cannot be read: {error.strerror}") from None
+    except ValueError as error:  # a NUL in the name
+        raise UserError(f"{named}: cannot be read: {error}") from None
+
+
+def read_file(path: Path, named: str, limit_bytes: int = LARGEST_BYTES) -> bytes:
+    """Read a small file whole.
+
+    Args:
+        path: The file.
+        named: What a message calls it.
+        limit_bytes: The largest size that is read.
+
+    Returns:
+        Its content.
+
+    Raises:
+        UserError: It cannot be read, is no regular file, or too large.
+    """
+    with opened(path, named) as file:
+        content = file.read(limit_bytes + 1)
+    if len(content) > limit_bytes:
+        raise UserError(f"{named}: is larger than {limit_bytes} bytes, which is too large")
+    return content
+
+
+def parse_json(content: bytes | str, named: str) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Args:
+        content: The JSON text, UTF-8.
+        named: What a message calls it.
+
+    Returns:
+        The object.
+
+    Raises:
+        UserError: It is no JSON, no object, says something twice, or is nested too deep.
+    """
+    try:
+        text = content if isinstance(content, str) else content.decode("utf-8")
+        values = json.loads(
+            text, parse_constant=_no_constant, parse_int=_integer, object_pairs_hook=_no_duplicates
+        )
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{named} is not JSON: {reason_of(error)}") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{named} holds no JSON object")
+    return values
+
+
+def parse_yaml(text: str, named: str) -> Any:  # noqa: ANN401 - YAML values are of any type
+    """Read one YAML value.
+
+    Args:
+        text: The YAML text.
+        named: What a message calls it.
+
+    Returns:
+        The value.
+
+    Raises:
+        UserError: It is no YAML, or uses more of YAML than a config needs: tags, anchors, keys
+            that stand twice or are no texts, deep nesting, thousands of values.
+    """
+    try:
+        loader = _PlainLoader(text)
+        try:
+            return loader.get_single_data()
+        finally:
+            loader.dispose()
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        place = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
+        raise UserError(f"{named} is not YAML: {error.problem or error.context}{place}") from None
+    except (yaml.YAMLError, ValueError, ArithmeticError) as error:
+        raise UserError(f"{named} is not YAML: {reason_of(error)}") from None
+
+
+def spelling_at(text: str, keys: Sequence[str]) -> str | None:
+    """Find how a YAML text spells a value: "no" for False, "12:30:00" for 45000.
+
+    Args:
+        text: A YAML text that `parse_yaml` takes.
+        keys: They lead to the value through nested mappings; none for the text's own value.
+
+    Returns:
+        The value as it is written, or None where none or more than a scalar stands there.
+    """
+    node = yaml.compose(text, _PlainLoader)
+    for key in keys:
+        if not isinstance(node, yaml.MappingNode):
+            return None
+        node = next((value for name, value in node.value if name.value == key), None)
+    return node.value if isinstance(node, yaml.ScalarNode) else None
+
+
+def _no_constant(name: str) -> None:
+    """Refuse NaN and the infinities, which Python reads and JSON does not have."""
+    raise ValueError(f"{name} is no JSON number")
+
+
+def _integer(digits: str) -> int:
+    """Refuse numbers that no config means."""
+    if len(digits) > LONGEST_NUMBER:
+        raise ValueError(f"a number of {len(digits)} digits")
+    return int(digits)
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Refuse an object in which a name stands twice."""
+    values: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in values:
+            raise ValueError(f"{shown(name)} stands twice")
+        values[name] = value
+    return values
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """Reads as YAML what a config needs and refuses the rest while it is still text."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012 - PyYAML keeps them on the class
+        first: [
+            (tag, pattern) for tag, pattern in resolvers if tag.split(":")[-1] not in _NOT_PLAIN
+        ]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+    def __init__(self, text: str) -> None:
+        """Begin at the text's start."""
+        super().__init__(text)
+        self._depth = 0
+        self._nodes = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:  # noqa: ANN401
+        """Look at what comes next before anything is made of it."""
+        event: Any = self.peek_event()
+        self._nodes += 1
+        if isinstance(event, yaml.AliasEvent) or event.anchor is not None:
+            raise _refusal("anchors (&) and aliases (*) are not allowed", event)
+        if event.tag is not None:
+            raise _refusal("tags (!) are not allowed", event)
+        if self._depth >= DEEPEST:
+            raise _refusal(f"nested deeper than {DEEPEST} levels", event)
+        if self._nodes > MOST_YAML_NODES:
+            raise _refusal(f"more than {MOST_YAML_NODES} values", event)
+        self._depth += 1
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
+
+    def construct_scalar(self, node: yaml.ScalarNode | yaml.MappingNode) -> Any:  # noqa: ANN401 - as PyYAML's
+        """Refuse numbers that no config means."""
+        if len(node.value) > LONGEST_NUMBER and not node.tag.endswith(":str"):
+            raise _refusal(f"a number of {len(node.value)} digits", node)
+        return super().construct_scalar(node)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        """Refuse keys that are no texts, or stand twice."""
+        keys: set[str] = set()
+        for key, _ in node.value:
+            if not key.tag.endswith(":str") or not key.value.isprintable():
+                raise _refusal("a key must be a printable text", key)
+            if key.value in keys:
+                raise _refusal(f"the key {shown(key.value)} stands twice", key)
+            keys.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def _refusal(problem: str, place: Any) -> yaml.MarkedYAMLError:  # noqa: ANN401 - event or node
+    """Say what is refused, and where."""
+    return yaml.MarkedYAMLError(problem=problem, problem_mark=place.start_mark)

@@ -1,0 +1,130 @@
+"""How much memory is free, how its end is recognised, and what is said then."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sdloop.machine.errors import OutOfMemory
+
+SIGNS = (  # in which torch, CUDA, oneDNN, the C++ library and the loader say it; no common class
+    "out of memory",
+    "not enough memory",
+    "can't allocate",
+    "cannot allocate",
+    "alloc_failed",
+    "bad_alloc",
+    "could not create a memory object",
+    "failed to map segment",
+    "can't start new thread",
+)
+AMBIGUOUS = "could not create a primitive"  # oneDNN says it of much; where little is free, of this
+LITTLE_BYTES = 2**28
+LONGEST_REASON = 160
+SHARE_OF_FREE = 0.5  # the rest is left to what comes after
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell the ways of saying that memory ran out, on any device, from every other error."""
+    if isinstance(error, MemoryError):
+        return True
+    if not isinstance(error, RuntimeError | OSError | ImportError):
+        return False
+    said = str(error).lower()
+    if AMBIGUOUS in said:
+        free = host_free_bytes()
+        return free is not None and free < LITTLE_BYTES
+    return any(sign in said for sign in SIGNS)
+
+
+@contextmanager
+def naming_stage(stage: str) -> Iterator[None]:
+    """Turn the end of memory, however it is said within a block, into one error with a name.
+
+    Args:
+        stage: What was being done.
+
+    Raises:
+        OutOfMemory: Memory ran out in the block. Every other error passes as it is.
+    """
+    try:
+        yield
+    except OutOfMemory:
+        raise  # it has said already what would fit
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        reason = " ".join(str(error).split())[:LONGEST_REASON] or type(error).__name__
+        raise OutOfMemory(f"{stage}: out of memory: {reason}") from None
+
+
+def host_free_bytes() -> int | None:
+    """Return the memory that this process may still take, by machine and limits.
+
+    Returns:
+        The least of what is available, of what the control group leaves and of what the limit on
+        addresses (ulimit -v) leaves; None where the system does not tell, which is not Linux.
+    """
+    available = _field(Path("/proc/meminfo"), "MemAvailable:")
+    if available is None:
+        return None
+    left = [available * 1024]
+    group = Path("/sys/fs/cgroup")
+    limit, used = _number(group / "memory.max"), _field(group / "memory.stat", "anon")
+    if limit is not None and used is not None:
+        left.append(limit - used)
+    addresses = _field(Path("/proc/self/limits"), "Max address space", at=3)
+    taken = _field(Path("/proc/self/status"), "VmSize:")
+    if addresses is not None and taken is not None:
+        left.append(addresses - taken * 1024)
+    return max(0, min(left))
+
+
+def host_room_bytes() -> int | None:
+    """Return what this process may hold in all: what it does, and what is free."""
+    free, held = host_free_bytes(), _field(Path("/proc/self/status"), "VmRSS:")
+    return None if free is None or held is None else free + held * 1024
+
+
+def size_that_fits(
+    height: int, width: int, step: int, needed_bytes: Callable[[int, int], int], free: int | None
+) -> str:
+    """Name the largest smaller picture of about the same shape that there is memory for.
+
+    Args:
+        height: Of the picture that did not fit, in pixels.
+        width: Likewise.
+        step: Sides are multiples of it.
+        needed_bytes: What a picture of a height and a width takes.
+        free: The bytes that there are, half of which it may take; None if that is not known.
+
+    Returns:
+        "640 x 640 px would fit", or that none would.
+    """
+    if free is None:
+        return "take a smaller size"
+    for rows in range(min(height, width) // step - 1, 0, -1):
+        scale = rows * step / min(height, width)
+        high, wide = (max(1, math.floor(side * scale / step)) * step for side in (height, width))
+        if needed_bytes(high, wide) <= free * SHARE_OF_FREE:
+            return f"{wide} x {high} px would fit"
+    return "no size would fit"
+
+
+def _number(path: Path) -> int | None:
+    """Read a file that holds one number; None if it holds none, or is not there."""
+    try:
+        return int(path.read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def _field(path: Path, name: str, at: int = 1) -> int | None:
+    """Read a number of one line of a file of the kernel's; None if there is none."""
+    try:
+        lines = path.read_text().splitlines()
+        return next(int(line.split()[at]) for line in lines if line.startswith(name))
+    except (OSError, ValueError, IndexError, StopIteration):
+        return None

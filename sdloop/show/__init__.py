@@ -1,0 +1,1 @@
+"""Arrays -> pictures, measures, files: knows no network and no config."""

@@ -1,0 +1,1 @@
+"""Pictures that stand still, and the table of the steps."""

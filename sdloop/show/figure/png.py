@@ -1,0 +1,37 @@
+"""Pictures -> PNG files."""
+
+from pathlib import Path
+
+import imageio.v3 as iio
+import numpy as np
+from numpy.typing import NDArray
+
+from sdloop.machine.files import replacing
+from sdloop.machine.threads import in_threads
+
+
+def write_png(path: Path, image: NDArray[np.uint8]) -> None:
+    """Write one picture, (H, W, 3), whole or not at all; create its folder if missing."""
+    with replacing(path) as temporary:
+        iio.imwrite(temporary, image, plugin="pillow", extension=".png")
+
+
+def write_frames(
+    folder: Path, images: NDArray[np.uint8], colormap: NDArray[np.uint8] | None = None
+) -> None:
+    """Write each picture as a PNG: 000.png, 001.png, ...
+
+    Args:
+        folder: Created if missing.
+        images: (frames, H, W, 3), uint8; with `colormap`, indices into it, (frames, H, W).
+        colormap: (256, 3), uint8.
+    """
+    digits = max(3, len(str(len(images) - 1)))
+
+    def write(numbered: tuple[int, NDArray[np.uint8]]) -> None:
+        number, image = numbered
+        colored = image if colormap is None else colormap[image]
+        write_png(folder / f"{number:0{digits}d}.png", colored)
+
+    for _ in in_threads(write, enumerate(images)):
+        pass

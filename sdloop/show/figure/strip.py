@@ -1,0 +1,95 @@
+"""A figure of a few stages of a run over their difference maps."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from sdloop.show.difference import DifferenceMaps, viridis
+from sdloop.show.figure.figure import (
+    INK,
+    PALE_INK,
+    ColorBar,
+    color_bar_width,
+    draw_color_bar,
+    font_of,
+    new_canvas,
+    write_canvas,
+)
+from sdloop.show.film.gif import enlarge
+
+NARROWEST_COLUMN_PX = 120  # in a narrower one the labels would run into each other
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """Sizes in pixels."""
+
+    column: int
+    gap: int
+    text: int
+
+    @property
+    def small(self) -> int:
+        """Return the size of the smaller letters."""
+        return max(9, round(self.text * 0.72))
+
+
+def default_stages(rows: int, count: int = 5) -> tuple[int, ...]:
+    """Spread up to `count` stages evenly over the rows, from the first to the last."""
+    return tuple(int(row) for row in np.unique(np.linspace(0, rows - 1, count).round()))
+
+
+def write_strip(
+    path: Path,
+    images: NDArray[np.uint8],
+    maps: DifferenceMaps[NDArray[Any]],
+    stages: Sequence[int],
+    scale: int = 1,
+    color_bar: bool = False,
+) -> None:
+    """Draw the stages side by side, each over its difference map.
+
+    Args:
+        path: The PNG file.
+        images: (frames, H, W, 3), uint8.
+        maps: The differences of the frames, as NumPy arrays.
+        stages: The steps to show, counted from 0: stage k is frame k + 1 over difference k.
+        scale: Whole factor by which to enlarge small pictures.
+        color_bar: Whether all maps share one scale, to draw once beside them.
+    """
+    height, width = (side * scale for side in images.shape[1:3])
+    text = max(14, round(width / 15))
+    layout = _Layout(max(width, NARROWEST_COLUMN_PX), max(6, width // 24), text)
+    step = layout.column + layout.gap
+    bar = ColorBar("0", f"{maps.full_scale[0]:.0f}", "of 255")
+    bar_space = layout.gap + color_bar_width(layout.small, bar) if color_bar else 0
+    top = layout.gap + round(1.7 * text)
+    bottom = top + height + layout.gap
+    foot = 0 if color_bar else round(1.9 * layout.small)
+    canvas, draw = new_canvas(
+        layout.gap + len(stages) * step + bar_space, bottom + height + layout.gap + foot
+    )
+    for column, stage in enumerate(stages):
+        left = layout.gap + column * step
+        center = left + layout.column // 2
+        inset = left + (layout.column - width) // 2
+        font = font_of(text)
+        draw.text((center, top - text // 2), f"step {stage}", INK, font, anchor="ms")
+        colored = viridis()[maps.indices[stage]]
+        canvas.paste(Image.fromarray(enlarge(images[stage + 1], scale)), (inset, top))
+        canvas.paste(Image.fromarray(enlarge(colored, scale)), (inset, bottom))
+        if not color_bar:
+            note = f"yellow = {maps.full_scale[stage]:.0f} of 255"
+            small = font_of(layout.small)
+            draw.text(
+                (center, bottom + height + layout.small // 2), note, PALE_INK, small, anchor="ma"
+            )
+    if color_bar:
+        left = layout.gap + len(stages) * step
+        draw_color_bar(canvas, (left, bottom), height, layout.small, bar)
+    write_canvas(path, canvas)

@@ -1,0 +1,1 @@
+"""Animations: palettes, GIF, and what other formats hold."""

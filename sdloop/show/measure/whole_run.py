@@ -1,0 +1,95 @@
+"""Every measure of a run: columns with a number for each step, facts about the whole run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from sdloop.show.measure.commitment import Commitment, measure_commitment
+from sdloop.show.measure.drive import Drive, split_steps
+from sdloop.show.measure.frequency import FrequencyTimeline, frequency_timeline
+from sdloop.show.measure.layout import object_mask
+from sdloop.show.measure.placement import Placement, measure_placement
+from sdloop.show.measure.steps import StepMeasures, measure_steps
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from sdloop.sampler.table import Table
+    from sdloop.sampler.trajectory import Trajectory
+    from sdloop.show.difference import DifferenceMaps
+
+
+@dataclass(frozen=True)
+class RunMeasures:
+    """All measures of a run; each part says what its numbers mean."""
+
+    steps: StepMeasures
+    drive: Drive
+    commitment: Commitment
+    frequency: FrequencyTimeline
+    placement: Placement
+
+    def columns(self) -> dict[str, NDArray[np.number]]:
+        """Return a number for each step: name -> (rows,), in the order of steps.csv."""
+        placement = {name: value for name, value in vars(self.placement).items() if name != "area"}
+        bands = zip(self.frequency.names, self.frequency.energy, strict=True)
+        return {
+            **{field.name: getattr(self.steps, field.name) for field in fields(self.steps)},
+            **{f"{part}_part_rms": rms for part, rms in self.drive.rms().items()},
+            **{f"{part}_part_share": share for part, share in self.drive.shares().items()},
+            "settled_share": self.commitment.curve[1:],
+            **placement,
+            **{f"energy_{name.replace(' ', '_')}": energy for name, energy in bands},
+        }
+
+    def facts(self) -> dict[str, Any]:
+        """Return what holds for the whole run, as plain values for JSON.
+
+        Steps and rows count from 0; `settled_90_step` is None if no step was needed.
+        """
+        half_rows = self.frequency.half_rows().tolist()
+        return {
+            "settled": self.commitment.sentence(),
+            "settled_90_step": self.commitment.step_of(0.9),
+            "object_area": round(self.placement.area, 4),
+            "half_energy_row": dict(zip(self.frequency.names, half_rows, strict=True)),
+        }
+
+
+def measure_run(
+    trajectory: Trajectory,
+    table: Table,
+    guidance_scale: float,
+    images: Tensor,
+    maps: DifferenceMaps[Tensor],
+    mask: NDArray[np.bool_] | None = None,
+    tolerance: int = 8,
+) -> RunMeasures:
+    """Take every measure of a run.
+
+    Args:
+        trajectory: The run's latents, N rows.
+        table: The table that made them.
+        guidance_scale: The run's s.
+        images: uint8 (N + 1, H, W, 3), its decoded frames, on any device.
+        maps: Their N differences, on the same device.
+        mask: bool (H, W), the object; None guesses it from the last frame.
+        tolerance: How far a settled pixel may be from its final colour, in 8-bit levels.
+
+    Returns:
+        All measures, on the CPU.
+    """
+    final = images[-1]
+    on_object = object_mask(final) if mask is None else torch.from_numpy(mask).to(images.device)
+    return RunMeasures(
+        measure_steps(trajectory, table, maps),
+        split_steps(trajectory.latents, trajectory.guidance, table, guidance_scale),
+        measure_commitment(images, tolerance),
+        frequency_timeline(images),
+        measure_placement(maps.values, final, on_object),
+    )

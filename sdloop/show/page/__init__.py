@@ -1,0 +1,1 @@
+"""The page: one HTML file to scrub through."""

@@ -1,0 +1,81 @@
+"""Pictures -> WebP files that fit a number of bytes: exact where they are small enough."""
+
+import io
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from sdloop.machine.threads import in_threads
+
+LOSSLESS = None
+QUALITIES = (LOSSLESS, 95, 90, 85, 80, 75, 70, 65, 60, 50, 40, 30, 20, 10)
+PROBE_EVERY = 8  # the noise of the first frame costs the most, and is among the probes
+
+
+@dataclass(frozen=True)
+class Packed:
+    """Stacks of pictures, compressed.
+
+    Attributes:
+        stacks: WebP files, in the order of the pictures.
+        quality: Of all of them, 0 to 100; None is lossless.
+    """
+
+    stacks: tuple[tuple[bytes, ...], ...]
+    quality: int | None
+
+    @property
+    def size_bytes(self) -> int:
+        """Return the size of all files together."""
+        return sum(len(file) for stack in self.stacks for file in stack)
+
+
+def pack(stacks: Sequence[NDArray[np.uint8]], budget_bytes: int) -> Packed:
+    """Compress pictures at the best quality that fits.
+
+    Args:
+        stacks: Each (pictures, H, W) in grey or (pictures, H, W, 3).
+        budget_bytes: Of all of them together. The lowest quality is taken even if it does not fit.
+
+    Returns:
+        Lossless files if those fit, else all of one quality.
+    """
+    probe_budget_bytes = budget_bytes * _probe_share(stacks)
+
+    def seems_to_fit(quality: int | None) -> bool:
+        return _compress(stacks, quality, PROBE_EVERY).size_bytes <= probe_budget_bytes
+
+    best = bisect_left(QUALITIES, True, key=seems_to_fit)
+    for quality in QUALITIES[best:-1]:
+        packed = _compress(stacks, quality)
+        if packed.size_bytes <= budget_bytes:
+            return packed
+    return _compress(stacks, QUALITIES[-1])
+
+
+def _compress(stacks: Sequence[NDArray[np.uint8]], quality: int | None, every: int = 1) -> Packed:
+    """Compress every so manieth picture of each stack."""
+    encode = partial(_encode, quality=quality)
+    return Packed(tuple(tuple(in_threads(encode, stack[::every])) for stack in stacks), quality)
+
+
+def _probe_share(stacks: Sequence[NDArray[np.uint8]]) -> float:
+    """Tell which share of all pixels the probes are."""
+    probes = sum(stack[::PROBE_EVERY].size for stack in stacks)
+    return probes / sum(stack.size for stack in stacks)
+
+
+def _encode(picture: NDArray[np.uint8], quality: int | None) -> bytes:
+    """Compress one picture; the quicker settings, as each costs a few percent of size only."""
+    buffer = io.BytesIO()
+    image = Image.fromarray(picture)
+    if quality is LOSSLESS:
+        image.save(buffer, "WEBP", lossless=True, quality=50, method=0)
+    else:
+        image.save(buffer, "WEBP", quality=quality, method=2)
+    return buffer.getvalue()
