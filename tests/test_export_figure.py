@@ -68,12 +68,10 @@ def test_heat_map_of_nothing_is_dark(tmp_path):
 def measures_of(images, guidance=None):
     """Measure a run of these pictures whose latent never moves."""
     rows = len(images) - 1
-    schedule = make_table(SchedulerSettings("ddim"), rows)
+    table = make_table(SchedulerSettings("ddim"), rows)
     latents = torch.zeros(rows + 1, 4, 8, 8)
-    trajectory = Trajectory(
-        latents, latents[1:], torch.from_numpy(schedule.timesteps), guidance, None, None, {}
-    )
-    return measure_run(trajectory, schedule, 2.0, images, difference_maps(images))
+    trajectory = Trajectory(latents, latents[1:], torch.from_numpy(table.timesteps), guidance, {})
+    return measure_run(trajectory, table, 2.0, images, difference_maps(images))
 
 
 @pytest.mark.parametrize(
@@ -103,7 +101,7 @@ def test_figures_of_a_run_are_its_stills(tmp_path):
     images = torch.zeros(3, 64, 64, 3, dtype=torch.uint8)
     images[1:, 5] = 200
     unguided = measures_of(images)
-    write_measures(tmp_path, unguided, images[-1].numpy())
+    write_measures(tmp_path, unguided, images[-1].numpy(), guided=False)
     names = {still.file for still in stills_of(unguided)}
     assert {path.name for path in tmp_path.iterdir()} == names - {"guidance.png"} | {"steps.csv"}
     guided = measures_of(images, torch.ones(2, 4, 8, 8))

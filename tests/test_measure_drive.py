@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from sdloop.job.sample import denoise
+from sdloop.model.predictor import UNetPredictor
 from sdloop.model.text import encode_prompts
-from sdloop.sampler.loop import initial_noise
+from sdloop.sampler.loop import collect, initial_noise, walk
 from sdloop.sampler.methods import make_table
 from sdloop.sampler.scheduler_config import SchedulerSettings
 from sdloop.show.measure.drive import Drive, split_steps
@@ -25,30 +25,31 @@ def column(values):
     return torch.from_numpy(values).reshape(-1, 1, 1, 1)
 
 
-def walk(sampler, prediction):
-    """Walk a schedule in float64 on random outputs; return all that went into it."""
-    settings = SchedulerSettings(**SAMPLERS[sampler], prediction_type=prediction)
-    schedule = make_table(settings, 7)
+def walk_on(sampler, prediction):
+    """Walk a table on random outputs; return it, the frames, and all that went into them."""
+    table = make_table(SchedulerSettings(**SAMPLERS[sampler], prediction_type=prediction), 7)
     generator = torch.Generator().manual_seed(5)
-    rows = len(schedule)
-    uncond, pull = torch.randn(2, rows, *SHAPE, generator=generator, dtype=torch.float64)
-    frames = [torch.randn(SHAPE, generator=generator, dtype=torch.float64)]
-    slots = torch.zeros(schedule.num_slots, *SHAPE, dtype=torch.float64)
-    for row in range(rows):
-        slots[schedule.slot[row]] = uncond[row] + SCALE * pull[row]
-        mixture = torch.tensordot(torch.from_numpy(schedule.w[row]), slots, dims=1)
-        base = frames[schedule.base_frame[row]]
-        frames.append(schedule.a[row] * base + schedule.b[row] * mixture)
-    guidance = column(schedule.eps_from_output) * pull
-    return schedule, torch.stack(frames), uncond, pull, guidance
+    uncond, pull = torch.randn(2, len(table), *SHAPE, generator=generator)
+    z = torch.randn(1, *SHAPE, generator=generator)
+
+    def predict(z, row):
+        return torch.stack([uncond[row], uncond[row] + pull[row]])
+
+    denoised = collect(walk(predict, table, z, SCALE), z, len(table))
+    return table, denoised.latents[:, 0], uncond, pull, denoised.guidance[:, 0]
+
+
+def close(actual, expected):
+    """Compare within the float32 rounding of the frames, which grow to some hundreds."""
+    assert_close(actual, expected.double(), rtol=1e-5, atol=1e-4)
 
 
 @pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_parts_sum_to_the_step(sampler, prediction):
-    schedule, frames, _, _, guidance = walk(sampler, prediction)
-    drive = split_steps(frames, guidance, schedule, SCALE)
-    assert_close(drive.rescaling + drive.uncond + drive.guidance, frames.diff(dim=0))
+    table, frames, _, _, guidance = walk_on(sampler, prediction)
+    drive = split_steps(frames, guidance, table, SCALE)
+    assert_close(drive.rescaling + drive.uncond + drive.guidance, frames.double().diff(dim=0))
     for name, share in drive.shares().items():
         assert np.isfinite(share).all(), name
     np.testing.assert_allclose(sum(drive.shares().values()), 1)
@@ -56,57 +57,58 @@ def test_parts_sum_to_the_step(sampler, prediction):
 
 @pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
 def test_ddim_parts_are_its_own_rows_terms(prediction):
-    schedule, frames, uncond, pull, guidance = walk("ddim", prediction)
-    drive = split_steps(frames, guidance, schedule, SCALE)
-    assert_close(drive.rescaling, (column(schedule.a) - 1) * frames[:-1])
-    assert_close(drive.uncond, column(schedule.b) * uncond)
-    assert_close(drive.guidance, column(schedule.b) * SCALE * pull)
+    table, frames, uncond, pull, guidance = walk_on("ddim", prediction)
+    drive = split_steps(frames, guidance, table, SCALE)
+    close(drive.rescaling, (column(table.a) - 1) * frames[:-1])
+    close(drive.uncond, column(table.b) * uncond)
+    close(drive.guidance, column(table.b) * SCALE * pull)
 
 
 @pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
 def test_plms_parts_weigh_the_kept_outputs(prediction):
-    schedule, frames, uncond, pull, guidance = walk("plms", prediction)
-    drive = split_steps(frames, guidance, schedule, SCALE)
-    b = schedule.b
+    table, frames, uncond, pull, guidance = walk_on("plms", prediction)
+    drive = split_steps(frames, guidance, table, SCALE)
+    b = table.b
     first = b[0] * pull[0]
     again = b[1] * (pull[0] + pull[1]) / 2  # row 1 takes row 0's step again, from frame 0
-    assert_close(drive.guidance[0], SCALE * first)
-    assert_close(drive.guidance[1], SCALE * (again - first))
-    assert_close(drive.rescaling[1], (schedule.a[1] - schedule.a[0]) * frames[0])
+    close(drive.guidance[0], SCALE * first)
+    close(drive.guidance[1], SCALE * (again - first))
+    close(drive.rescaling[1], (table.a[1] - table.a[0]) * frames[0])
     newest = b[5] * (55 * uncond[5] - 59 * uncond[4] + 37 * uncond[3] - 9 * uncond[2]) / 24
-    assert_close(drive.uncond[5], newest)
+    close(drive.uncond[5], newest)
 
 
 def test_prk_counts_its_trial_steps_once():
-    schedule, frames, _, pull, guidance = walk("prk", "epsilon")
-    drive = split_steps(frames, guidance, schedule, SCALE)
+    table, frames, _, pull, guidance = walk_on("prk", "epsilon")
+    drive = split_steps(frames, guidance, table, SCALE)
     mean = (pull[0] + 2 * pull[1] + 2 * pull[2] + pull[3]) / 6
-    assert_close(drive.guidance[:4].sum(dim=0), SCALE * schedule.b[3] * mean)
-    assert_close(drive.rescaling[:4].sum(dim=0), (schedule.a[3] - 1) * frames[0])
+    close(drive.guidance[:4].sum(dim=0), SCALE * table.b[3] * mean)
+    close(drive.rescaling[:4].sum(dim=0), (table.a[3] - 1) * frames[0])
 
 
 @pytest.mark.parametrize("kind", ["models", "v_models"])
 def test_parts_of_a_real_walk_are_those_of_its_outputs(kind, request):
     models = request.getfixturevalue(kind)
     prediction = "v_prediction" if kind == "v_models" else "epsilon"
-    schedule = make_table(SchedulerSettings("ddim", prediction_type=prediction), 6)
+    table = make_table(SchedulerSettings("ddim", prediction_type=prediction), 6)
     embeddings = encode_prompts(models.tokenizer, models.text_encoder, ["a cat"], [""])
-    denoised = denoise(
-        models.unet, schedule, initial_noise([0], 4, 8, 8), embeddings, SCALE, ["eps_uncond"]
-    )
-    frames = denoised.latents[:, 0].double()
-    drive = split_steps(denoised.latents[:, 0], denoised.guidance[:, 0], schedule, SCALE)
-    eps = denoised.eps_uncond[:, 0].double()
-    outputs = (eps - column(schedule.eps_from_z) * frames[:-1]) / column(schedule.eps_from_output)
-    assert_close(drive.uncond, column(schedule.b) * outputs, rtol=1e-4, atol=1e-5)
-    assert_close(drive.rescaling + drive.uncond + drive.guidance, frames.diff(dim=0))
+    predict = UNetPredictor(models.unet, embeddings, table.timesteps.tolist(), guided=True)
+    z = initial_noise([0], 4, 8, 8)
+    steps = list(walk(predict, table, z, SCALE))
+    denoised = collect(steps, z, len(table))
+    frames = denoised.latents[:, 0]
+    drive = split_steps(frames, denoised.guidance[:, 0], table, SCALE)
+    uncond, cond = torch.stack([step.returned for step in steps], dim=1)
+    close(drive.uncond, column(table.b) * uncond)
+    close(drive.guidance, column(table.b) * SCALE * (cond - uncond))
+    assert_close(drive.rescaling + drive.uncond + drive.guidance, frames.double().diff(dim=0))
 
 
 def test_without_guidance_its_part_is_nothing():
-    schedule, frames, uncond, pull, _ = walk("ddim", "epsilon")
-    drive = split_steps(frames, None, schedule, 1.0)
+    table, frames, uncond, pull, _ = walk_on("ddim", "epsilon")
+    drive = split_steps(frames, None, table, 1.0)
     assert not drive.guidance.any()
-    assert_close(drive.uncond, column(schedule.b) * (uncond + SCALE * pull))
+    close(drive.uncond, column(table.b) * (uncond + SCALE * pull))
 
 
 def test_shares_and_sizes_of_known_parts():

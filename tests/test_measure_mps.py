@@ -60,16 +60,16 @@ def pictures(height, width):
 @pytest.mark.parametrize("masked", [False, True])
 def test_every_measure_of_a_run_is_that_of_the_cpu(size, masked):
     images = pictures(*size)
-    schedule = make_table(SchedulerSettings("ddim"), ROWS)
+    table = make_table(SchedulerSettings("ddim"), ROWS)
     generator = torch.Generator().manual_seed(2)
     latents = torch.randn(3 * ROWS + 1, 4, 8, 8, generator=generator)
     trajectory = Trajectory(
-        latents[: ROWS + 1], latents[-ROWS:], torch.from_numpy(schedule.timesteps),
-        latents[ROWS : 2 * ROWS], None, None, {},
+        latents[: ROWS + 1], latents[-ROWS:], torch.from_numpy(table.timesteps),
+        latents[ROWS : 2 * ROWS], {},
     )  # fmt: skip
     mask = np.indices(size).sum(axis=0) < 80 if masked else None
     expected, ours = (
-        measure_run(trajectory, schedule, 3.0, frames, difference_maps(frames), mask)
+        measure_run(trajectory, table, 3.0, frames, difference_maps(frames), mask)
         for frames in (images, images.to(MPS))
     )
     assert ours.facts() == expected.facts()

@@ -18,17 +18,17 @@ from sdloop.show.measure.whole_run import measure_run
 
 
 def test_columns_and_facts_of_a_known_run():
-    schedule = make_table(SchedulerSettings("ddim"), 3)
+    table = make_table(SchedulerSettings("ddim"), 3)
     trajectory = Trajectory(
         torch.arange(4.0).reshape(4, 1, 1, 1).expand(4, 4, 1, 1), torch.zeros(3, 4, 1, 1),
-        torch.from_numpy(schedule.timesteps), None, None, None, {},
+        torch.from_numpy(table.timesteps), None, {},
     )  # fmt: skip
     images = torch.zeros(4, 8, 8, 3, dtype=torch.uint8)
     images[1:, :4] = 90  # settled by frame 1 above,
     images[3, 4:] = 50  # by frame 3 below
     mask = np.zeros((8, 8), dtype=bool)
     mask[:2] = True
-    measures = measure_run(trajectory, schedule, 1.0, images, difference_maps(images), mask)
+    measures = measure_run(trajectory, table, 1.0, images, difference_maps(images), mask)
     columns = measures.columns()
     assert {len(column) for column in columns.values()} == {3}
     np.testing.assert_allclose(columns["settled_share"], [0.5, 0.5, 1])
@@ -45,14 +45,12 @@ def test_columns_and_facts_of_a_known_run():
 
 
 def test_a_change_in_one_step_bears_the_same_number_everywhere():
-    schedule = make_table(SchedulerSettings("ddim"), 4)
+    table = make_table(SchedulerSettings("ddim"), 4)
     latents = torch.zeros(5, 4, 1, 1)
-    trajectory = Trajectory(
-        latents, latents[1:], torch.from_numpy(schedule.timesteps), None, None, None, {}
-    )
+    trajectory = Trajectory(latents, latents[1:], torch.from_numpy(table.timesteps), None, {})
     images = torch.zeros(5, 8, 8, 3, dtype=torch.uint8)
     images[3:] = 90  # step 2 leads to frame 3
-    measures = measure_run(trajectory, schedule, 1.0, images, difference_maps(images))
+    measures = measure_run(trajectory, table, 1.0, images, difference_maps(images))
     columns, facts = measures.columns(), measures.facts()
     at = columns["row"].tolist().index(2)
     assert columns["difference_mean"].nonzero()[0].tolist() == [at]

@@ -80,12 +80,12 @@ def split_steps(
     Returns:
         The parts, which sum to the step to float64's rounding.
     """
-    rescaling = _rescaled(latents, table).diff(dim=0)
-    by_guidance = _guided(latents, guidance, table, guidance_scale).diff(dim=0)
+    rescaling = _moved_by_rescaling(latents, table).diff(dim=0)
+    by_guidance = _moved_by_guidance(latents, guidance, table, guidance_scale).diff(dim=0)
     return Drive(rescaling, latents.double().diff(dim=0) - rescaling - by_guidance, by_guidance)
 
 
-def _rescaled(latents: Tensor, table: Table) -> Tensor:
+def _moved_by_rescaling(latents: Tensor, table: Table) -> Tensor:
     """Add up how far rescaling has moved each frame from frame 0; float64, as `latents`."""
     moved = torch.zeros_like(latents, dtype=torch.float64)
     for row, base in enumerate(table.base.tolist()):
@@ -93,7 +93,7 @@ def _rescaled(latents: Tensor, table: Table) -> Tensor:
     return moved
 
 
-def _guided(
+def _moved_by_guidance(
     latents: Tensor, guidance: Tensor | None, table: Table, guidance_scale: float
 ) -> Tensor:
     """Add up how far guidance has moved each frame from frame 0; float64, as `latents`."""
