@@ -15,6 +15,10 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sdloop.job.plan import Plan
 
 ROOT = Path(__file__).parents[2]
 RESULT = Path(__file__).parent / "results/memory.json"
@@ -68,45 +72,40 @@ def run_child(samples: int, overrides: list[str]) -> None:
     """Predict, run, and print the peak of this process."""
     from sdloop.job.config import load_config
     from sdloop.job.forecast import estimate
-    from sdloop.job.plan import prepare
+    from sdloop.job.plan import prepare, settle
     from sdloop.job.runner import Runner
 
-    prepared = prepare(load_config(ROOT / "configs/astronaut.yaml", overrides))
-    (ledger,) = estimate(prepared.config, prepared.source, prepared.schedule, samples)
+    plan = settle(prepare(load_config(ROOT / "configs/astronaut.yaml", overrides)))
+    (ledger,) = estimate(plan, samples)
     if samples == 1:
-        Runner(quiet=True, overwrite=True).run(prepared)
+        Runner(overwrite=True).run(plan)
     else:
-        _run_batch(samples, prepared)
+        _run_batch(samples, plan)
     lines = Path("/proc/self/status").read_text().splitlines()
     peak = next(int(line.split()[1]) * 1024 for line in lines if line.startswith(PEAK))
     print(json.dumps({"predicted_bytes": ledger.peak_bytes, "measured_bytes": peak}))
 
 
-def _run_batch(samples: int, prepared: object) -> None:
+def _run_batch(samples: int, plan: Plan) -> None:
     """Let several samples walk the loop at once, and show one after another."""
     import torch
 
     import sdloop
-    from sdloop.cli.console import Console
-    from sdloop.job.plan import Prepared
-    from sdloop.job.present import Sampled, export_run
-    from sdloop.job.sample import latent_shape
+    from sdloop.job.events import Stages, ignore
+    from sdloop.job.present import export_run
 
-    assert isinstance(prepared, Prepared)
-    config, schedule = prepared.config, prepared.schedule
-    models = sdloop.load(prepared.source, *sdloop.choose_device("cpu", "float32"))
-    prompts = [config.prompt] * samples
-    embeddings = sdloop.encode_prompts(models.tokenizer, models.text_encoder, prompts, prompts)
-    z = sdloop.initial_noise(range(samples), *latent_shape(config, prepared.source))
-    denoised = sdloop.denoise(models.unet, schedule, z, embeddings, config.guidance_scale)
-    timesteps = torch.from_numpy(schedule.timesteps)
+    models = sdloop.load(plan.source, plan.device, plan.dtype)
+    prompts, negative = [plan.config.prompt] * samples, [plan.config.negative_prompt] * samples
+    embeddings = sdloop.encode_prompts(models.tokenizer, models.text_encoder, prompts, negative)
+    z = sdloop.initial_noise(range(samples), *plan.latent_shape)
+    denoised = sdloop.denoise(models.unet, plan.table, z, embeddings, plan.config.guidance_scale)
+    timesteps = torch.from_numpy(plan.table.timesteps).to(torch.int64)
     for sample in range(samples):
-        facts = config.model_dump(mode="json")
+        facts = plan.config.model_dump(mode="json")
         trajectory = sdloop.Trajectory.of_sample(denoised, timesteps, facts, sample)
-        folder = Path(config.output) / str(sample)
+        folder = plan.folder / str(sample)
         folder.mkdir(parents=True)
-        run = Sampled(folder, config, trajectory, schedule, models.vae)
-        export_run(run, Console(quiet=True))
+        export_run(plan, folder, trajectory, models.vae, Stages(ignore))
 
 
 def main() -> None:

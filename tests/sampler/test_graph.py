@@ -10,8 +10,7 @@ from sdloop.sampler.graph import GraphWalker
 from sdloop.sampler.loop import collect, initial_noise, walk
 from sdloop.sampler.methods import make_table
 from sdloop.sampler.scheduler_config import read_settings
-
-from .test_table import config_of, make_oracle
+from tests.oracles import config_of, make_oracle
 
 
 @pytest.fixture

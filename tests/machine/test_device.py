@@ -6,7 +6,7 @@ import platform
 import pytest
 import torch
 
-from sdloop import device as device_module
+from sdloop.machine import device as device_module
 from sdloop.machine.device import check_device, choose_device, likely_device
 from sdloop.machine.errors import UserError
 

@@ -20,8 +20,7 @@ from sdloop.model.text import encode_prompts
 from sdloop.sampler.loop import Replay, initial_noise, walk
 from sdloop.sampler.methods import make_table
 from sdloop.sampler.scheduler_config import read_settings
-
-from .test_table import config_of, make_oracle
+from tests.oracles import config_of, make_oracle
 
 CARRIES_ON = "interrupted; the same command carries on\n"
 

@@ -16,11 +16,11 @@ from safetensors.torch import load_file, save_file
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from sdloop import run as run_module
-from sdloop.cli.console import Console
 from sdloop.job.config import load_config
+from sdloop.job.events import Stages, ignore
 from sdloop.job.forecast import estimate, shortages
-from sdloop.job.plan import prepare
-from sdloop.job.present import Sampled, show
+from sdloop.job.plan import prepare, settle
+from sdloop.job.present import show
 from sdloop.job.runner import Runner
 from sdloop.job.sample import denoise
 from sdloop.machine.errors import OutOfMemory, UserError
@@ -35,18 +35,18 @@ from sdloop.sampler.loop import first_bad_row
 from sdloop.sampler.methods import make_table
 from sdloop.sampler.scheduler_config import read_settings
 
-BENCH = Path(__file__).parents[1] / "scripts/bench"
+BENCH = Path(__file__).parents[2] / "scripts/bench"
 ON_CPU = (torch.device("cpu"), torch.float32)
 # the limit is set from what is taken where it begins, so that it means the same on any machine
 LIMITED = """
 import resource, sys
 from contextlib import contextmanager
 from pathlib import Path
-from sdloop.cli.console import Console
+from sdloop.job.events import Stages
 from sdloop.run import main
 
 limited_stage, extra_bytes, *arguments = sys.argv[1:]
-whole_stage = Console.stage
+whole_stage = Stages.stage
 
 def limit():
     lines = Path("/proc/self/status").read_text().splitlines()
@@ -60,7 +60,7 @@ def stage(self, name, *options):
             limit()
         yield advance
 
-Console.stage = stage
+Stages.stage = stage
 if limited_stage == "all":
     limit()
 sys.exit(main(arguments))
@@ -128,8 +128,7 @@ def test_weights_are_counted_without_loading_them(models, model_folder):
 
 
 def ledger_of(tiny_config, *overrides, samples=1):
-    prepared = prepare(load_config(tiny_config, overrides))
-    (ledger,) = estimate(prepared.config, prepared.source, prepared.schedule, samples)
+    (ledger,) = estimate(settle(prepare(load_config(tiny_config, overrides))), samples)
     return ledger
 
 
@@ -140,7 +139,6 @@ def test_estimate_grows_with_what_a_run_holds(tiny_config):
         (["scheduler.num_steps=500"], "export"),
         (["height=512", "width=512"], "denoise"),
         (["height=512", "width=512"], "decode"),
-        (["capture=[eps_cond]"], "denoise"),
         (["height=512", "width=512"], "export"),
     ):
         assert ledger_of(tiny_config, *overrides).stages[stage] > plain.stages[stage]
@@ -153,9 +151,8 @@ def test_estimate_grows_with_what_a_run_holds(tiny_config):
 
 
 def test_device_has_a_ledger_of_its_own_on_cuda(tiny_config):
-    prepared = prepare(load_config(tiny_config))
-    config = prepared.config.model_copy(update={"device": "cuda"})
-    host, device = estimate(config, prepared.source, prepared.schedule)
+    plan = replace(settle(prepare(load_config(tiny_config))), device=torch.device("cuda"))
+    host, device = estimate(plan)
     assert "weights" in device.always
     assert "weights" not in host.always
     assert device.where == "device cuda"
@@ -224,9 +221,9 @@ def test_end_of_memory_is_told_from_other_errors():
     assert not is_out_of_memory(RuntimeError("could not create a primitive"))  # not for that
     assert not is_out_of_memory(UserError("out of memory"))
     said = r"^animate: out of memory: Unable to allocate 8\.00 PiB"
-    with pytest.raises(OutOfMemory, match=said), Console(quiet=True).stage("animate"):
+    with pytest.raises(OutOfMemory, match=said), Stages(ignore).stage("animate"):
         np.empty(2**50)
-    with pytest.raises(RuntimeError, match=r"^shapes$"), Console(quiet=True).stage("animate"):
+    with pytest.raises(RuntimeError, match=r"^shapes$"), Stages(ignore).stage("animate"):
         broken()
 
 
@@ -318,15 +315,14 @@ def test_overflow_of_each_network_is_named(
 
 
 def test_prediction_that_overflows_is_told_from_the_frames(tiny_config, model_folder):
-    done = Runner(quiet=True).run(prepare(load_config(tiny_config)))
+    done = Runner().run(prepare(load_config(tiny_config)))
     z0_hat = done.trajectory.z0_hat.clone()
     z0_hat[2] = 3e38  # beyond float32 once it is divided by the VAE's factor
-    prepared = prepare(load_config(tiny_config))
+    plan = settle(prepare(load_config(tiny_config)))
     vae = load_vae(find(str(model_folder)), *ON_CPU)
     trajectory = replace(done.trajectory, z0_hat=z0_hat)
-    run = Sampled(done.folder, prepared.config, trajectory, prepared.schedule, vae)
     with pytest.raises(UserError, match=r"^decode: z0_hat of row 2 has values"):
-        show(run, Console(quiet=True))
+        show(plan, trajectory, vae, Stages(ignore))
 
 
 class BadAt:

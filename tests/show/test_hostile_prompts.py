@@ -8,8 +8,8 @@ import pytest
 from sdloop.job.config import LONGEST_PROMPT, load_config
 from sdloop.run import main
 from sdloop.show.page.page import write_page
+from tests.conftest import READY
 
-from .conftest import READY
 from .test_page import make_run
 
 PROMPTS = {

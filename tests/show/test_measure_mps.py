@@ -12,8 +12,7 @@ from sdloop.show.difference import difference_maps
 from sdloop.show.measure.first_look import first_look
 from sdloop.show.measure.layout import coarse, local_detail, object_mask
 from sdloop.show.measure.whole_run import measure_run
-
-from .mps import MPS, Mps, OnMps
+from tests.mps import MPS, Mps, OnMps
 
 ROWS = 5
 

@@ -16,8 +16,7 @@ from sdloop.show.figure.png import write_frames
 from sdloop.show.page.charts import CHARTS
 from sdloop.show.page.packing import pack
 from sdloop.show.page.page import PAGE_BYTES, PageRun, Still, write_page
-
-from .conftest import READY, SCHEDULER
+from tests.conftest import READY, SCHEDULER
 
 HEIGHT, WIDTH = 24, 32
 HOSTILE = """</script><script>alert(1)</script> <b onclick="x">&amp; "'$data ${x} \u2028 <!--"""

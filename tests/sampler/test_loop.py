@@ -13,8 +13,7 @@ from sdloop.sampler.loop import first_bad_row, initial_noise, walk
 from sdloop.sampler.methods import make_table
 from sdloop.sampler.scheduler_config import alphas_cumprod, read_settings
 from sdloop.sampler.trajectory import Trajectory
-
-from .test_table import config_of, make_oracle
+from tests.oracles import config_of, make_oracle
 
 PROMPT, NEGATIVE = "a panda", "rain"
 SPACINGS = ("leading", "linspace", "trailing")

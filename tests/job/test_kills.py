@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).parents[1] / "scripts/faults/kills.py"
+SCRIPT = Path(__file__).parents[2] / "scripts/faults/kills.py"
 
 
 @pytest.mark.slow

@@ -21,7 +21,7 @@ from sdloop.sampler.methods import make_table
 from sdloop.sampler.scheduler_config import read_settings
 
 TIMES = "timings_ms"
-ASTRONAUT = Path(__file__).parents[1] / "configs/astronaut.yaml"
+ASTRONAUT = Path(__file__).parents[2] / "configs/astronaut.yaml"
 
 
 def files_of(folder):

@@ -1,6 +1,6 @@
 """Thousands of generated bad inputs: each is accepted or refused in one line, and memory is kept.
 
-The counts are printed: pytest -m slow tests/test_hostile_input.py -s. Another seed than the fixed
+The counts are printed: pytest -m slow tests/job/test_hostile_input.py -s. Another seed than the fixed
 one is taken with SDLOOP_HOSTILE_SEED=7.
 """
 

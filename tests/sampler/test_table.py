@@ -6,14 +6,14 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from diffusers import DDIMScheduler, PNDMScheduler
+from diffusers import DDIMScheduler
 
 from sdloop.machine.errors import UserError
 from sdloop.sampler.loop import walk
 from sdloop.sampler.methods import make_table
 from sdloop.sampler.scheduler_config import SchedulerSettings, alphas_cumprod, read_settings
+from tests.oracles import BETAS, config_of, make_oracle
 
-BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 SAMPLERS = ("ddim", "plms", "prk")
 STEPS = (1, 2, 3, 4, 5, 7, 20, 50)
 GRID = [
@@ -28,25 +28,6 @@ GRID = [
     )
     if case[0] != "prk" or case[-1] >= 4  # diffusers' Runge-Kutta warm-up needs four steps
 ]
-
-
-def make_oracle(sampler, prediction_type, spacing, offset, to_one):
-    """Build diffusers' scheduler."""
-    options = {
-        **BETAS,
-        "prediction_type": prediction_type,
-        "timestep_spacing": spacing,
-        "steps_offset": offset,
-        "set_alpha_to_one": to_one,
-    }
-    if sampler == "ddim":
-        return DDIMScheduler(**options, clip_sample=False)
-    return PNDMScheduler(**options, skip_prk_steps=sampler == "plms")
-
-
-def config_of(oracle):
-    """Return the content that the scheduler would save."""
-    return {**oracle.config, "_class_name": type(oracle).__name__}
 
 
 @pytest.mark.parametrize(("sampler", "prediction", "spacing", "offset", "to_one", "steps"), GRID)

@@ -1,0 +1,24 @@
+"""diffusers' schedulers, to hold the tables against."""
+
+from diffusers import DDIMScheduler, PNDMScheduler
+
+BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
+
+
+def make_oracle(sampler, prediction_type, spacing, offset, to_one):
+    """Build diffusers' scheduler."""
+    options = {
+        **BETAS,
+        "prediction_type": prediction_type,
+        "timestep_spacing": spacing,
+        "steps_offset": offset,
+        "set_alpha_to_one": to_one,
+    }
+    if sampler == "ddim":
+        return DDIMScheduler(**options, clip_sample=False)
+    return PNDMScheduler(**options, skip_prk_steps=sampler == "plms")
+
+
+def config_of(oracle):
+    """Return the content that the scheduler would save."""
+    return {**oracle.config, "_class_name": type(oracle).__name__}
