@@ -1,5 +1,7 @@
 """diffusers' schedulers, to hold the tables against."""
 
+import itertools
+
 from diffusers import DDIMScheduler, PNDMScheduler
 
 BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
@@ -22,3 +24,23 @@ def make_oracle(sampler, prediction_type, spacing, offset, to_one):
 def config_of(oracle):
     """Return the content that the scheduler would save."""
     return {**oracle.config, "_class_name": type(oracle).__name__}
+
+
+def combinations_in(cases, strength):
+    """Return every combination of so many values, with their places, that meets in a case."""
+    return {
+        tuple((place, case[place]) for place in places)
+        for case in cases
+        for places in itertools.combinations(range(len(case)), strength)
+    }
+
+
+def covering(cases, strength):
+    """Choose few of the cases in which every combination of so many values still meets."""
+    held = {case: combinations_in([case], strength) for case in cases}
+    missing, chosen = set().union(*held.values()), []
+    while missing:
+        best = max(cases, key=lambda case: len(held[case] & missing))
+        chosen.append(best)
+        missing -= held[best]
+    return chosen

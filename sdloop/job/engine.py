@@ -16,6 +16,8 @@ from sdloop.sampler.graph import GraphWalker
 from sdloop.sampler.loop import Replay, Step, walk
 
 if TYPE_CHECKING:
+    import torch
+
     from sdloop.job.plan import Plan
     from sdloop.model.family import Conditioning, Family
     from sdloop.sampler.table import Table
@@ -28,12 +30,14 @@ class Engine:
     Attributes:
         family: The model's.
         models: The networks.
+        device: As it was asked for; "cuda" is whichever CUDA device is the current one.
         compiled: Whether torch.compile translates them.
         weights_sha256: By file name, once they are known; gigabytes are hashed in a thread.
     """
 
     family: Family
     models: Models
+    device: torch.device
     compiled: bool
     weights_sha256: Future[dict[str, str]]
     _graph: GraphWalker | None
@@ -52,12 +56,12 @@ class Engine:
         hashing = ThreadPoolExecutor(1)
         hashes = hashing.submit(hash_weights, plan.source, plan.half)
         hashing.shutdown(wait=False)
-        return cls(STABLE_DIFFUSION, models, plan.config.compile, hashes, graph)
+        return cls(STABLE_DIFFUSION, models, plan.device, plan.config.compile, hashes, graph)
 
     def serves(self, plan: Plan) -> bool:
         """Tell whether `start` would make an equal engine for a plan."""
-        ours = (self.models.source, self.models.device, self.models.dtype, self.compiled)
-        theirs = (plan.source, _indexed(plan), plan.dtype, plan.config.compile)
+        ours = (self.models.source, self.device, self.models.dtype, self.compiled)
+        theirs = (plan.source, plan.device, plan.dtype, plan.config.compile)
         return ours == theirs
 
     def walk(
@@ -90,13 +94,3 @@ class Engine:
         if self._graph is not None:
             return self._graph.walk(predict, table, z, guidance_scale, returned=returned)
         return walk(Replay(predict, returned, z.device), table, z, guidance_scale)
-
-
-def _indexed(plan: Plan) -> object:
-    """Name the very device: "cuda" is whichever CUDA device is the current one."""
-    import torch
-
-    device = plan.device
-    if device.type == "cuda" and device.index is None:
-        return torch.device("cuda", torch.cuda.current_device())
-    return device

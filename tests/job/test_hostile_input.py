@@ -1,7 +1,7 @@
 """Thousands of generated bad inputs: each is accepted or refused in one line, and memory is kept.
 
-The counts are printed: pytest -m slow tests/job/test_hostile_input.py -s. Another seed than the fixed
-one is taken with SDLOOP_HOSTILE_SEED=7.
+The counts are printed: pytest -m slow tests/job/test_hostile_input.py -s. SDLOOP_HOSTILE_SEED=7
+takes another seed than the fixed one.
 """
 
 import json

@@ -13,7 +13,7 @@ from sdloop.sampler.loop import first_bad_row, initial_noise, walk
 from sdloop.sampler.methods import make_table
 from sdloop.sampler.scheduler_config import alphas_cumprod, read_settings
 from sdloop.sampler.trajectory import Trajectory
-from tests.oracles import config_of, make_oracle
+from tests.oracles import combinations_in, config_of, covering, make_oracle
 
 PROMPT, NEGATIVE = "a panda", "rain"
 SPACINGS = ("leading", "linspace", "trailing")
@@ -25,22 +25,16 @@ FULL = [
     )
     if (sampler != "prk" or steps >= 4) and not (guidance == 1 and negative)
 ]
-# every pair of values meets somewhere among these; the whole product is the slow test
-COVERING = FULL[::11]
+PAIRS = covering(FULL, 2)
+TRIPLES = covering(FULL, 3)
 BUNDLED = [
     case for case in FULL if case[1] == "leading" and case[3] == 1 and case[4] is False
 ]  # what its scheduler config says
 
 
-def test_covering_cases_hold_every_pair_of_values():
-    def pairs(cases):
-        return {
-            (i, case[i], j, case[j])
-            for case in cases
-            for i, j in itertools.combinations(range(len(case)), 2)
-        }
-
-    assert pairs(COVERING) == pairs(FULL)
+@pytest.mark.parametrize(("chosen", "strength"), [(PAIRS, 2), (TRIPLES, 3)])
+def test_chosen_cases_hold_every_combination(chosen, strength):
+    assert combinations_in(chosen, strength) == combinations_in(FULL, strength)
 
 
 def assert_parity(models, prediction, case):
@@ -76,19 +70,19 @@ def assert_parity(models, prediction, case):
     torch.testing.assert_close(ours.latents[-1], last, rtol=0, atol=1e-4 * float(last.abs().max()))
 
 
-@pytest.mark.parametrize("case", COVERING, ids=str)
+@pytest.mark.parametrize("case", PAIRS, ids=str)
 def test_latents_equal_the_pipeline_epsilon(models, case):
     assert_parity(models, "epsilon", case)
 
 
-@pytest.mark.parametrize("case", COVERING, ids=str)
+@pytest.mark.parametrize("case", PAIRS, ids=str)
 def test_latents_equal_the_pipeline_v_prediction(v_models, case):
     assert_parity(v_models, "v_prediction", case)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", FULL, ids=str)
-def test_latents_equal_the_pipeline_whole_product(models, v_models, case):
+@pytest.mark.parametrize("case", TRIPLES, ids=str)
+def test_latents_equal_the_pipeline_in_every_triple(models, v_models, case):
     assert_parity(models, "epsilon", case)
     assert_parity(v_models, "v_prediction", case)
 
@@ -100,7 +94,7 @@ def test_latents_equal_the_pipeline_bundled(bundled, sampler):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", BUNDLED, ids=str)
-def test_latents_equal_the_pipeline_bundled_whole_product(bundled, case):
+def test_latents_equal_the_pipeline_bundled_settings(bundled, case):
     assert_parity(bundled, "epsilon", case)
 
 
