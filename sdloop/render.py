@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from sdloop.claim import claim
+from sdloop.claim import SHOWN_KEYS, claim
 from sdloop.cli import Console, check_writable, collector_paused, exit_code_of, leave
 from sdloop.config import load_config, write_config
 from sdloop.errors import UserError
@@ -67,7 +67,7 @@ def render_page(
         run = open_run(folder, overrides, console)
         runs.append(page_run(run, show(run, console)))
     with console.stage("page"):
-        write_page(path, runs)
+        write_page(path, runs, SHOWN_KEYS)
     console.close(path)
 
 

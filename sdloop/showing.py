@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sdloop.cli import Console
     from sdloop.config import RunConfig
     from sdloop.difference import DifferenceMaps
-    from sdloop.export.page import PageRun
+    from sdloop.export.page_data import PageRun
     from sdloop.measure.whole_run import RunMeasures
     from sdloop.same_again import SameAgain
     from sdloop.schedule import Schedule
@@ -168,7 +168,7 @@ def export_run(run: Sampled, console: Console) -> Shown:
 def page_run(run: Sampled, shown: Shown) -> PageRun:
     """Put together what the page shows of a run."""
     from sdloop.export.measures import stills_of
-    from sdloop.export.page import PageRun
+    from sdloop.export.page_data import PageRun
 
     files = (*export_files(run.config.export.formats), TRAJECTORY_FILE)
     return PageRun(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sdloop.export.figure import ColorBar
 from sdloop.export.heat_map import write_heat_map
 from sdloop.export.map import write_map
-from sdloop.export.page import Still
+from sdloop.export.page_data import Still
 from sdloop.export.table import write_steps
 
 if TYPE_CHECKING:
