@@ -161,7 +161,7 @@ def test_wheel_holds_the_package_and_nothing_else(built):
         if path.is_file() and "__pycache__" not in path.parts
     }
     assert {"sdloop/py.typed", "sdloop/bundled/model_index.json"} <= ours
-    assert any(name.startswith("sdloop/export/web/") for name in ours)
+    assert any(name.startswith("sdloop/show/page/web/") for name in ours)
     assert any(name.startswith("sdloop/bundled/unet/") for name in ours)
     assert {name for name in names if name.startswith("sdloop/")} == ours
     rest = {name.partition("/")[2] for name in names - ours}

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sdloop.job.config import SHOWN_KEYS
 from sdloop.job.folder import (
     DIFFERENCES_FOLDER,
     FRAMES_FOLDER,
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from sdloop.sampler.trajectory import Trajectory
     from sdloop.show.difference import DifferenceMaps
     from sdloop.show.measure.whole_run import RunMeasures
-    from sdloop.show.page.page import PageRun
+    from sdloop.show.page.page_data import PageRun
 
 
 @dataclass(frozen=True)
@@ -138,14 +139,14 @@ def export_run(
             write_frames(folder / FRAMES_FOLDER, images)
             write_frames(folder / DIFFERENCES_FOLDER, maps.indices, viridis())
     with stages.stage("page"):
-        write_page(folder / PAGE_FILE, [page_run(plan, folder, shown)])
+        write_page(folder / PAGE_FILE, [page_run(plan, folder, shown)], SHOWN_KEYS)
     return shown
 
 
 def page_run(plan: Plan, folder: Path, shown: Shown) -> PageRun:
     """Put together what the page shows of a run."""
     from sdloop.show.figure.measures import stills_of
-    from sdloop.show.page.page import PageRun
+    from sdloop.show.page.page_data import PageRun
 
     linked = RunFiles.of_config(folder, plan.config, len(plan.table)).linked
     files = [path.name for path in (*linked, folder / TRAJECTORY_FILE) if path.exists()]

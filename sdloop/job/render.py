@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sdloop.job.config import RENDER_KEYS, load_config, write_config
+from sdloop.job.config import RENDER_KEYS, SHOWN_KEYS, load_config, write_config
 from sdloop.job.events import Listener, Stages, ignore
 from sdloop.job.folder import CONFIG_FILE, MANIFEST_FILE, TRAJECTORY_FILE, RunFiles
 from sdloop.job.occupancy import occupy, remove_exports
@@ -71,7 +71,7 @@ def render_page(
         plan, trajectory, vae = _open(folder, overrides, stages)
         runs.append(page_run(plan, folder, show(plan, trajectory, vae, stages)))
     with stages.stage("page"):
-        write_page(path, runs)
+        write_page(path, runs, SHOWN_KEYS)
     stages.finish(path)
 
 

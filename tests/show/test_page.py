@@ -1,8 +1,11 @@
 """The page, driven in a real browser from the disk."""
 
+import json
 import os
 import re
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,21 +16,28 @@ from sdloop.sampler.methods import make_table
 from sdloop.sampler.scheduler_config import read_settings
 from sdloop.show.difference import difference_maps, viridis
 from sdloop.show.figure.png import write_frames
+from sdloop.show.page import page as page_module
+from sdloop.show.page import page_data as data_module
 from sdloop.show.page.charts import CHARTS
+from sdloop.show.page.modules import join_modules
 from sdloop.show.page.packing import pack
-from sdloop.show.page.page import PAGE_BYTES, PageRun, Still, write_page
+from sdloop.show.page.page import write_page
+from sdloop.show.page.page_data import PAGE_BYTES, PageRun, Still, page_data, to_json
 from tests.conftest import READY, SCHEDULER
 
 HEIGHT, WIDTH = 24, 32
+WEB = Path(page_module.__file__).parent / "web"
 HOSTILE = """</script><script>alert(1)</script> <b onclick="x">&amp; "'$data ${x} \u2028 <!--"""
 
 
-def make_run(folder, steps=5, seed=0, prompt="a cat", with_z0_hat=True, **config):
+def make_run(
+    folder, steps=5, seed=0, prompt="a cat", with_z0_hat=True, size=(HEIGHT, WIDTH), **config
+):
     """Make up a run of PLMS steps, one row more than steps."""
     schedule = make_table(read_settings(SCHEDULER, "pndm"), steps)
     rows = len(schedule)
     rng = np.random.default_rng(seed)
-    images = rng.integers(0, 256, (rows + 1, HEIGHT, WIDTH, 3), dtype=np.uint8)
+    images = rng.integers(0, 256, (rows + 1, *size, 3), dtype=np.uint8)
     images[-1] = np.minimum(images[-2], 250) + 3  # a small last difference
     maps = difference_maps(images)
     numbers = {name: rng.normal(size=rows) for chart in CHARTS for name in chart.lines}
@@ -99,7 +109,10 @@ def test_page_opens_at_the_middle_stage(page):
     assert position(page) == 3
     assert page.inner_text("h1") == "“a cat”"
     assert page.title() == "a cat · sdloop"
-    assert page.inner_text("#readout").startswith("Frame 3 of 6, made by step 2 at timestep 601")
+    # alphas_cumprod[401] of Stable Diffusion's scaled linear betas is 0.4229 (NumPy, float64)
+    assert page.inner_text("#readout") == (
+        "Frame 3 of 6, made by step 2 at timestep 601: 42% signal and 58% noise, by power."
+    )
 
 
 def test_pictures_are_exact(page, run):
@@ -137,7 +150,7 @@ def test_words_tell_of_the_corrector(page):
     for frame, corrects in ((1, False), (2, True), (3, False)):
         go(page, frame)
         words = page.inner_text("#readout")
-        assert ("It corrects: it sets out again from frame 0." in words) == corrects
+        assert ("This step is a correction: it starts again from frame 0." in words) == corrects
         assert page.get_attribute("#scrubber", "aria-valuetext") == words
 
 
@@ -417,6 +430,112 @@ def test_compared_runs_share_one_scale(tmp_path, visit):
     assert brightest == pytest.approx(255 * dim.differences[2].max() / most, abs=1)
 
 
+def test_runs_are_named_by_what_changes_a_row(tmp_path, visit):
+    runs = [
+        make_run(tmp_path / "a", seed=1, decode={"batch_size": 1}, outputs="x"),
+        make_run(tmp_path / "b", seed=2, decode={"batch_size": 2}, outputs="y"),
+    ]
+    marked = [
+        f"{key} (differs)" for key in ("seed", "decode.batch_size", "outputs")
+    ]  # not `output`, which always differs
+    for shown_keys, names in (
+        ((), ["seed 1, decode.batch_size 1, outputs x", "seed 2, decode.batch_size 2, outputs y"]),
+        (("decode", "output"), ["seed 1, outputs x", "seed 2, outputs y"]),
+        (("decode", "output", "outputs", "seed"), ["a", "b"]),
+    ):
+        write_page(tmp_path / "compare.html", runs, shown_keys)
+        page = visit(tmp_path / "compare.html")
+        assert page.locator(".run h2").all_inner_texts() == names
+        assert sorted(page.locator(".differs th").all_text_contents()) == sorted(marked)
+
+
+def test_runs_of_different_size_share_chart_and_pixel(tmp_path, visit):
+    runs = [make_run(tmp_path / "a"), make_run(tmp_path / "b", size=(12, 16))]
+    wide = runs[0].numbers | {"energy_8_up": np.arange(6.0)}
+    write_page(tmp_path / "compare.html", [replace(runs[0], numbers=wide), runs[1]])
+    page = visit(tmp_path / "compare.html")
+    page.select_option("#chart-choice", "Coarse and fine")
+    values = page.locator("#chart-legend b").all_inner_texts()
+    assert values[1] == "2 levels²"
+    assert values[3] == "no value"  # a small picture has fewer bands
+    page.fill("#pixel-x", "99999")
+    page.fill("#pixel-y", "0")
+    page.keyboard.press("Tab")
+    assert page.input_value("#pixel-x") == "31"
+    for number, x in enumerate((31, 15)):
+        color = " ".join(map(str, runs[number].images[3, 0, x].tolist()))
+        assert page.locator("#pixel .values").nth(number).inner_text().startswith(f"rgb {color}")
+        mark = page.locator(".frame .mark").nth(number)
+        assert float(mark.evaluate("one => parseFloat(one.style.left)")) < 100
+
+
+def test_page_of_an_unfinished_run_ends_where_the_run_does(run, visit):
+    path = run.folder / "index.html"
+    write_page(path, [run])
+    text = path.read_text()
+    data = json.loads(re.search('id="data">(.*?)</script>', text)[1])
+    del data["runs"][0]["steps"][2:]
+    path.write_text(re.sub('(id="data">).*?(</script>)', lambda at: at[1] + to_json(data) + at[2],
+                           text))  # fmt: skip
+    page = visit(path)
+    assert position(page) == 2  # the middle stage has not come yet
+    page.keyboard.press("ArrowRight")
+    assert position(page) == 2
+    assert page.inner_text("#readout").startswith("Frame 2 of 6")
+    np.testing.assert_array_equal(pixels(page, "frame"), run.images[2])
+
+
+# what a server that sends steps as they are made will do: it comes with frame 0 and two steps
+LIVE = """
+import { readData } from "./data.js";
+import { Page } from "./page.js";
+import { ColorMap } from "./pictures.js";
+import { decodeStep, Run } from "./run.js";
+import { Runs } from "./runs.js";
+
+const data = readData();
+const later = data.runs[0].steps.splice(2);
+const run = new Run(data.runs[0], new ColorMap(data.viridis));
+await run.load();
+const page = new Page(new Runs([run], []), data.charts);
+page.update();
+document.body.addEventListener("step", async () => {
+  run.append(await decodeStep(later.shift()));
+  page.update();
+  document.body.dataset.steps = run.steps.length;
+});
+document.getElementById("main").removeAttribute("aria-busy");
+"""
+
+
+def test_page_grows_with_the_steps_that_come(tmp_path, run, visit, monkeypatch):
+    shutil.copytree(WEB, tmp_path / "web")
+    (tmp_path / "web/live.js").write_text(LIVE)
+    monkeypatch.setattr(
+        page_module, "join_modules", lambda *_: join_modules(tmp_path / "web", "live.js")
+    )
+    write_page(run.folder / "index.html", [run])
+    page = visit(run.folder / "index.html")
+    for steps in range(2, 7):
+        page.keyboard.press("End")
+        assert position(page) == steps
+        np.testing.assert_array_equal(pixels(page, "frame"), run.images[steps])
+        np.testing.assert_array_equal(
+            pixels(page, "difference"), difference_maps(run.images).rgb[steps - 1]
+        )
+        assert page.get_attribute("#plot path.line", "d").count("L") == steps - 1
+        assert page.locator("#pixel svg rect").count() == 2 * steps + 1
+        page.keyboard.press("Space")  # plays what there is
+        page.clock.run_for(100 * steps)
+        assert position(page) == steps
+        page.clock.run_for(500)
+        assert position(page) == 0
+        if steps < 6:
+            page.evaluate("document.body.dispatchEvent(new Event('step'))")
+            page.wait_for_selector(f"body[data-steps='{steps + 1}']")
+            assert position(page) == 0  # looking at one step goes on while others come
+
+
 def test_different_prompts_are_told_apart(tmp_path, visit):
     runs = [make_run(tmp_path / "a"), make_run(tmp_path / "b", prompt=HOSTILE)]
     write_page(tmp_path / "compare.html", runs)
@@ -512,6 +631,31 @@ def test_same_run_gives_the_same_page(tmp_path, run):
     for name in ("a.html", "b.html"):
         write_page(tmp_path / name, [run])
     assert (tmp_path / "a.html").read_bytes() == (tmp_path / "b.html").read_bytes()
+
+
+def test_numbers_that_json_has_not_are_left_out(run):
+    run.numbers["log_snr"][:3] = np.nan, np.inf, -np.inf
+    [data] = page_data(run.folder / "index.html", [run], ())["runs"]
+    at = data["facts"]["columns"].index("log_snr")
+    assert [step["numbers"][at] for step in data["steps"][:3]] == [None, None, None]
+    assert data["steps"][3]["numbers"][at] == run.numbers["log_snr"][3]
+    assert "row" not in data["facts"]["columns"]  # a counter is no chart
+
+
+def test_words_leave_the_pictures_less_room(tmp_path, run, monkeypatch):
+    def data_of(run):
+        [data] = page_data(tmp_path / "x.html", [run], ())["runs"]
+        return data["quality"], len(to_json(data))
+
+    quality, size = data_of(run)
+    assert quality is None
+    budget = int(1.1 * size)
+    monkeypatch.setattr(data_module, "PAGE_BYTES", budget)
+    assert data_of(run) == (None, size)
+    many = {f"number {number}": np.linspace(0, 1 / 3, 6) for number in range(200)}
+    quality, size = data_of(replace(run, numbers=run.numbers | many))
+    assert quality is not None
+    assert size <= budget
 
 
 def test_pictures_are_lossless_while_they_fit(run):

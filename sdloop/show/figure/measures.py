@@ -12,7 +12,7 @@ from sdloop.show.figure.figure import ColorBar
 from sdloop.show.figure.heat_map import write_heat_map
 from sdloop.show.figure.map import write_map
 from sdloop.show.figure.table import write_steps
-from sdloop.show.page.page import Still
+from sdloop.show.page.page_data import Still
 
 if TYPE_CHECKING:
     from sdloop.show.measure.whole_run import RunMeasures

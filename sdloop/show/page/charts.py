@@ -11,9 +11,9 @@ class Chart:
 
     Attributes:
         label: On the button.
-        note: What is shown, in a sentence.
-        lines: Name of a number -> its name in the legend, "" for a chart of one line.
-        unit: Behind a value.
+        note: What it shows, in a sentence.
+        lines: Column -> name in the legend, "" for a chart of one line.
+        unit: What stands behind a value.
     """
 
     label: str
@@ -26,18 +26,18 @@ BAND_PREFIX = "energy_"
 CHARTS = (
     Chart(
         "Picture change",
-        "How much the decoded picture changed in this step, mean over its pixels.",
+        "How much this step changed the decoded picture, averaged over its pixels.",
         {"difference_mean": ""},
         "of 255",
     ),
     Chart(
         "Settled",
-        "The share of the pixels that have reached their final colour and keep it.",
+        "The share of pixels that have reached their final colour and keep it from then on.",
         {"settled_share": ""},
     ),
     Chart(
         "What drove the step",
-        "How far each part led along the step; together 1. Below 0 a part worked against it.",
+        "How far each part led along the step; the sum is 1. Below 0, a part worked against it.",
         {
             "rescaling_part_share": "rescaling",
             "uncond_part_share": "without the prompt",
@@ -46,7 +46,7 @@ CHARTS = (
     ),
     Chart(
         "Parts of the step",
-        "How far each part alone would have moved the latent, root mean square.",
+        "How far each part alone would have moved the latent (root mean square).",
         {
             "rescaling_part_rms": "rescaling",
             "uncond_part_rms": "without the prompt",
@@ -55,7 +55,7 @@ CHARTS = (
     ),
     Chart(
         "Change on the object",
-        "How dense the change is on the object: 1 is even, 2 twice what chance would give.",
+        "How much of the change falls on the object: 1 is what chance would put there, 2 twice it.",
         {"object_enrichment": ""},
     ),
     Chart(
@@ -65,32 +65,32 @@ CHARTS = (
     ),
     Chart(
         "Change on detail",
-        "Correlation of the change with the final picture's local detail, and of both blurred.",
-        {"detail_correlation": "to the pixel", "layout_correlation": "blurred, the layout"},
+        "How closely the change follows local detail of the final picture, sharp and blurred.",
+        {"detail_correlation": "pixel by pixel", "layout_correlation": "blurred: the layout"},
     ),
     Chart(
         "Largest change",
-        "The largest change of any pixel in this step: what is yellow on the scale of one step.",
+        "The largest change of any pixel in this step; it is yellow on the scale of this step.",
         {"difference_max": ""},
         "of 255",
     ),
-    Chart("Step", "How far this step moved the latent, root mean square.", {"step_rms": ""}),
+    Chart("Step", "How far this step moved the latent (root mean square).", {"step_rms": ""}),
     Chart(
         "Direction",
-        "Cosine of the angle to the step before: 1 goes straight on, 0 turns off, -1 turns back.",
+        "Cosine of the angle to the step before: 1 is straight on, 0 a right angle, -1 back.",
         {"step_cosine": ""},
     ),
     Chart(
         "Guidance",
-        "How far the prompt pulls: root mean square of eps_cond - eps_uncond.",
+        "How hard the prompt pulls: root mean square of eps_cond - eps_uncond.",
         {"guidance_rms": ""},
     ),
     Chart(
         "Noise estimate",
-        "The noise that the model saw in the latent, root mean square of the guided eps.",
+        "The noise that the model saw in the latent: root mean square of the guided eps.",
         {"eps_rms": ""},
     ),
-    Chart("Latent", "The size of the latent after this step, root mean square.", {"z_rms": ""}),
+    Chart("Latent", "The size of the latent after this step (root mean square).", {"z_rms": ""}),
     Chart(
         "log SNR",
         "Natural logarithm of signal power over noise power at the step's timestep.",
@@ -105,14 +105,14 @@ CHARTS = (
 
 
 def charts_of(names: Sequence[str]) -> list[dict[str, Any]]:
-    """Choose the charts that numbers allow.
+    """Choose the charts that the numbers allow.
 
     Args:
-        names: Of the numbers that every step has.
+        names: Columns: the numbers that a step has.
 
     Returns:
-        As plain values: the charts above whose numbers are all there, then one for every number
-        that none of them shows.
+        `ChartData` of web/data.js: those of `CHARTS` that have all their numbers, then one for each
+        number that none of them shows.
     """
     bands = {
         name: name.removeprefix(BAND_PREFIX).replace("_", " ")

@@ -1,122 +1,161 @@
-// A run's pictures on the page: their figures, their captions, their size.
+// A run's pictures on the page: what stands under each, their size, the pixel that is pointed at.
 
-const NARROW_PX = 640;
+/** @import { Pixel, Run } from "./run.js" */
+/** @import { Runs } from "./runs.js" */
+/** @import { Scale } from "./scale.js" */
+import { contextOf, html } from "./dom.js";
+import { colorOf, describe } from "./runs.js";
+import { written } from "./text.js";
 
-const KINDS = {
-  frame: { name: "The picture so far", rows: 0 },
-  difference: { name: "What this step changed", rows: 1 },
-  z0_hat: { name: "The picture the model believes in", rows: 1 },
-};
+/** One picture with its caption. */
+class Figure {
+  #title;
+  #paint;
+  #note = html("span", { class: "note" });
 
-/** The figures of one run: its pictures, their captions, the mark of the pixel. */
-class RunView {
-  constructor(run, number) {
-    this.run = run;
-    this.kinds = Object.keys(KINDS).filter((kind) => kind !== "z0_hat" || run.z0Hats.length);
-    this.figures = new Map(this.kinds.map((kind) => [kind, this.makeFigure(kind)]));
-    this.pictures = html("div", { class: "pictures" }, ...[...this.figures.values()].map(({ figure }) => figure));
-    this.words = html("p", { class: "where" });
-    this.root = html("article", { class: "run", "aria-label": nameOf(run.facts) });
-    if (several) {
-      const swatch = html("span", { class: `swatch ${COLORS[number % COLORS.length]}` });
-      this.root.append(html("div", { class: "name" }, html("h2", {}, swatch, nameOf(run.facts)), this.words));
-    }
-    this.root.append(this.pictures);
+  /**
+   * @param {Run} run
+   * @param {"frame" | "difference" | "z0_hat"} kind
+   * @param {string} title
+   * @param {(context: CanvasRenderingContext2D, frame: number) => string | null} paint  Says what it
+   *   painted, or returns null where there is nothing to paint.
+   */
+  constructor({ facts }, kind, title, paint) {
+    this.#title = title;
+    this.#paint = paint;
+    const { width, height } = facts;
+    this.canvas = html("canvas", { width, height, role: "img" });
+    this.mark = html("span", { class: "mark", hidden: "" });
+    this.plate = html("div", { class: "plate" }, this.canvas, this.mark);
+    this.caption = html("figcaption", {}, html("strong", {}, title), this.#note);
+    this.root = html("figure", { class: kind }, this.plate, this.caption);
   }
 
-  makeFigure(kind) {
-    const { width, height } = this.run.facts;
-    const canvas = html("canvas", { width, height, role: "img" });
-    const mark = html("span", { class: "mark", hidden: "" });
-    const plate = html("div", { class: "plate" }, canvas, mark);
-    const note = html("span", { class: "note" });
-    const caption = html("figcaption", {}, html("strong", {}, KINDS[kind].name), note);
-    const figure = { canvas, mark, plate, note, figure: html("figure", { class: kind }, plate, caption) };
-    if (kind === "difference") {
-      figure.bar = html("canvas", { width: 256, height: 1, class: "bar", "aria-hidden": "true" });
-      figure.most = html("span", { class: "note" });
-      const ends = [html("span", { class: "note" }, "0"), figure.bar, figure.most];
-      caption.append(html("span", { class: "scale" }, html("span", { class: "bar-ends" }, ...ends)));
-      const context = figure.bar.getContext("2d");
-      this.run.viridis.forEach((color, level) => {
-        context.fillStyle = `rgb(${color.join(" ")})`;
-        context.fillRect(level, 0, 1, 1);
-      });
-    }
-    return figure;
+  /** @param {number} frame */
+  show(frame) {
+    const note = this.#paint(contextOf(this.canvas), frame);
+    this.plate.classList.toggle("empty", note === null);
+    this.#note.textContent = note ?? "nothing before the first step";
+    const label = note === null ? "nothing yet" : note;
+    this.canvas.setAttribute("aria-label", `${this.#title}: ${label}`);
   }
 
-  /** Enlarge by the largest whole factor that fits, counted in the screen's own pixels. */
+  /**
+   * Enlarge by the largest whole factor that fits, counted in the screen's own pixels.
+   *
+   * @param {number} limitPx
+   */
   fit(limitPx) {
-    const { width } = this.run.facts;
+    const { width } = this.canvas;
     const ratio = window.devicePixelRatio;
-    for (const { plate, figure, canvas } of this.figures.values()) {
-      const room = Math.min(figure.clientWidth, limitPx);
-      const factor = Math.floor((room * ratio) / width);
-      canvas.classList.toggle("enlarged", factor >= 1);
-      plate.style.width = `${factor >= 1 ? (factor * width) / ratio : room}px`;
-    }
+    const room = Math.min(this.root.clientWidth, limitPx);
+    const factor = Math.floor((room * ratio) / width);
+    this.canvas.classList.toggle("enlarged", factor >= 1);
+    this.plate.style.width = `${factor >= 1 ? (factor * width) / ratio : room}px`;
   }
 
-  show(frame, yellow) {
-    const row = frame - 1;
-    const { run } = this;
-    this.words.textContent = describe(run, frame);
-    for (const [kind, figure] of this.figures) {
-      figure.plate.classList.toggle("empty", frame < KINDS[kind].rows);
-      if (frame < KINDS[kind].rows) {
-        figure.note.textContent = "not before the first step";
-        figure.canvas.setAttribute("aria-label", "Nothing yet");
-        if (figure.most) figure.most.textContent = "–";
-      } else this.paint(kind, figure, frame, row, yellow);
-    }
-  }
-
-  paint(kind, figure, frame, row, yellow) {
-    if (kind === "difference") {
-      const most = yellow(this.run, row);
-      this.run.paintDifference(figure.canvas, row, most);
-      figure.note.textContent = `frame ${frame} against frame ${row}`;
-      figure.most.textContent = `${written(most)} of 255`;
-      figure.canvas.setAttribute("aria-label", `Difference of frame ${frame} to frame ${row}, in viridis`);
-      return;
-    }
-    const picture = kind === "frame" ? this.run.frames[frame] : this.run.z0Hats[row];
-    figure.canvas.getContext("2d").drawImage(picture, 0, 0);
-    figure.note.textContent = kind === "frame" ? `frame ${frame} of ${this.run.rows}` : `z0_hat, predicted by step ${row}`;
-    figure.canvas.setAttribute("aria-label", `${KINDS[kind].name}: ${figure.note.textContent}`);
-  }
-
+  /** @param {Pixel} pixel */
   markPixel({ x, y }) {
-    const { width, height } = this.run.facts;
-    for (const { mark } of this.figures.values()) {
-      mark.hidden = false;
-      mark.style.left = `${(100 * (x + 0.5)) / width}%`;
-      mark.style.top = `${(100 * (y + 0.5)) / height}%`;
-    }
+    this.mark.hidden = false;
+    this.mark.style.left = `${(100 * (x + 0.5)) / this.canvas.width}%`;
+    this.mark.style.top = `${(100 * (y + 0.5)) / this.canvas.height}%`;
+  }
+
+  /**
+   * Return the pixel under the pointer.
+   *
+   * @param {MouseEvent} event
+   * @returns {Pixel}
+   */
+  pixelAt({ clientX, clientY }) {
+    const { left, top, width, height } = this.plate.getBoundingClientRect();
+    /** @type {(share: number, count: number) => number} */
+    const inside = (share, count) => Math.max(0, Math.min(count - 1, Math.floor(share * count)));
+    return {
+      x: inside((clientX - left) / width, this.canvas.width),
+      y: inside((clientY - top) / height, this.canvas.height),
+    };
   }
 }
 
-/**
- * Lay the pictures out: one run's beside each other, or large over small on a phone; several runs'
- * as a table, a run a row or a run a column, whichever gives the larger pictures.
- */
-function arrange(views) {
-  const root = element("runs");
-  const width = root.clientWidth;
-  const height = window.innerHeight;
-  const narrow = width < NARROW_PX;
-  if (!several) {
-    root.className = narrow ? "hero" : "row";
-    views[0].fit(narrow ? Infinity : Math.max(384, 0.55 * height));
-    return;
+/** One run: its name, where it stands, and its figures. */
+export class RunView {
+  #run;
+  #where = html("p", { class: "where" });
+
+  /**
+   * @param {Runs} runs
+   * @param {Run} run
+   * @param {Scale} scale
+   */
+  constructor(runs, run, scale) {
+    this.#run = run;
+    this.figures = [
+      this.#frameFigure(),
+      this.#differenceFigure(scale),
+      ...(run.facts.has_z0_hat ? [this.#z0HatFigure()] : []),
+    ];
+    const name = runs.nameOf(run);
+    const swatch = html("span", { class: `swatch ${colorOf(runs.list.indexOf(run))}` });
+    const head = html("div", { class: "name" }, html("h2", {}, swatch, name), this.#where);
+    const pictures = html("div", { class: "pictures" }, ...this.figures.map(({ root }) => root));
+    const parts = runs.several ? [head, pictures] : [pictures];
+    this.root = html("article", { class: "run", "aria-label": name }, ...parts);
   }
-  const kinds = Math.max(...views.map((view) => view.kinds.length));
-  const asRows = Math.min((narrow ? width : 0.8 * width) / kinds, (0.62 * height) / views.length);
-  // of a column's pictures the first two should be in view together
-  const asColumns = Math.min(width / views.length, (0.62 * height) / 2);
-  root.className = asRows >= asColumns ? "rows" : "columns";
-  root.style.setProperty("--runs", views.length);
-  root.style.setProperty("--kinds", kinds);
-  for (const view of views) view.fit(Math.max(asRows, asColumns, 96));
+
+  #frameFigure() {
+    const run = this.#run;
+    return new Figure(run, "frame", "The picture so far", (context, frame) => {
+      const picture = run.frames[frame];
+      if (!picture) return null;
+      context.drawImage(picture, 0, 0);
+      return `frame ${frame} of ${run.rows}`;
+    });
+  }
+
+  #z0HatFigure() {
+    const run = this.#run;
+    return new Figure(run, "z0_hat", "The picture the model believes in", (context, frame) => {
+      const picture = run.steps[frame - 1]?.z0Hat;
+      if (!picture) return null;
+      context.drawImage(picture, 0, 0);
+      return `z0_hat, predicted by step ${frame - 1}`;
+    });
+  }
+
+  /** @param {Scale} scale */
+  #differenceFigure(scale) {
+    const run = this.#run;
+    const brightest = html("span", { class: "note" });
+    const figure = new Figure(run, "difference", "What this step changed", (context, frame) => {
+      const step = run.steps[frame - 1];
+      brightest.textContent = "–";
+      if (!step) return null;
+      const yellow = scale.yellow(step);
+      brightest.textContent = `${written(yellow)} of 255`;
+      run.colors.paint(context, step.levels, yellow > 0 ? step.peak / yellow : 0);
+      return `frame ${frame} against frame ${frame - 1}`;
+    });
+    const bar = html("canvas", { width: 256, height: 1, class: "bar", "aria-hidden": "true" });
+    run.colors.paint(
+      contextOf(bar),
+      Uint8Array.from({ length: 256 }, (_, level) => level),
+      1,
+    );
+    const ends = [html("span", { class: "note" }, "0"), bar, brightest];
+    const row = html("span", { class: "bar-ends" }, ...ends);
+    figure.caption.append(html("span", { class: "scale" }, row));
+    return figure;
+  }
+
+  /** @param {number} frame */
+  show(frame) {
+    this.#where.textContent = describe(this.#run, frame);
+    for (const figure of this.figures) figure.show(frame);
+  }
+
+  /** @param {Pixel} pixel */
+  markPixel(pixel) {
+    for (const figure of this.figures) figure.markPixel(this.#run.nearest(pixel));
+  }
 }

@@ -1,51 +1,11 @@
-// The runs that are shown: how they go in step, what sets them apart, where they stand in words.
+// The runs on the page: how they go in step, what sets them apart, where they stand in words.
 
-const element = (id) => document.getElementById(id);
-const data = JSON.parse(element("data").textContent);
-const several = data.runs.length > 1;
-const COLORS = ["color-0", "color-1", "color-2", "color-3", "color-4", "color-5"];
+/** @import { Run } from "./run.js" */
+import { apart, percent } from "./text.js";
 
-/** Make an HTML element; text is text, whatever it holds. */
-function html(name, attributes = {}, ...children) {
-  const made = document.createElement(name);
-  for (const [key, value] of Object.entries(attributes)) {
-    if (key === "class") made.className = value;
-    else made.setAttribute(key, value);
-  }
-  made.append(...children);
-  return made;
-}
+const COLORS = 6;
 
-/**
- * Keep a text's own directions from turning the words around it: an isolate (Unicode's annex 9)
- * around it, and its own isolates balanced, so that it can neither close that one nor leave it open.
- */
-function apart(text) {
-  if (!/[\p{Bidi_Control}\p{Script=Hebrew}\p{Script=Arabic}]/u.test(text)) return text;
-  let open = 0;
-  const balanced = text.replace(/[\u2066-\u2069]/g, (mark) => {
-    if (mark !== "\u2069") open += 1;
-    else if (open === 0) return "";
-    else open -= 1;
-    return mark;
-  });
-  return `\u2068${balanced}${"\u2069".repeat(open + 1)}`;
-}
-
-const percent = (share) => `${(100 * share).toFixed(share < 0.0995 || share > 0.9 ? 1 : 0)} %`;
-
-// Runs of different length are shown by share of their way: the longest sets the positions.
-const positions = Math.max(...data.runs.map((facts) => facts.timesteps.length)) + 1;
-const frameOf = (run, position) => Math.round((position * run.rows) / (positions - 1));
-const shareOf = (run, frame) => ((frame / run.rows) * (positions - 1) + 0.5) / positions;
-const longest = data.runs.find((facts) => facts.timesteps.length === positions - 1);
-const stagePositions = longest.stages.map((row) => row + 1);
-
-/** Find the config values that are not the same in all runs, but for the folder they went to. */
-const differing = data.runs[0].config
-  .map(([key]) => key)
-  .filter((key) => key !== "output" && new Set(data.runs.map((facts) => new Map(facts.config).get(key))).size > 1);
-
+/** @type {Record<string, (value: string) => string>} */
 const WORDS_FOR = {
   prompt: (value) => `“${apart(value)}”`,
   negative_prompt: (value) => `not “${apart(value)}”`,
@@ -55,19 +15,127 @@ const WORDS_FOR = {
   "scheduler.num_steps": (value) => `${value} steps`,
 };
 
-/** Name a run by what sets it apart. */
-function nameOf(facts) {
-  const told = differing.filter((key) => !/^(device|dtype|compile|capture|decode|difference|measure|export)/.test(key));
-  const values = new Map(facts.config);
-  return told.map((key) => WORDS_FOR[key]?.(values.get(key)) ?? `${key} ${apart(values.get(key))}`).join(", ") || apart(facts.name);
+/**
+ * Say a config value in words.
+ *
+ * @param {string} key
+ * @param {string} value
+ */
+export function wordsFor(key, value) {
+  return WORDS_FOR[key]?.(value) ?? `${key} ${apart(value)}`;
 }
 
-/** Say in words where a run stands. */
-function describe(run, frame) {
-  const { timesteps, base_frames: bases, alphas_cumprod: alphas } = run.facts;
-  if (frame === 0) return `Frame 0 of ${run.rows}: pure noise, before the first step.`;
-  const row = frame - 1;
-  const again = bases[row] === row ? "" : ` It corrects: it sets out again from frame ${bases[row]}.`;
-  return `Frame ${frame} of ${run.rows}, made by step ${row} at timestep ${timesteps[row]}: ` +
-    `by power ${percent(alphas[frame])} signal, ${percent(1 - alphas[frame])} noise.${again}`;
+/**
+ * Return the class that colours the n-th run, or the n-th line of a chart.
+ *
+ * @param {number} number
+ */
+export function colorOf(number) {
+  return `color-${number % COLORS}`;
+}
+
+/**
+ * The runs that the page shows in step.
+ *
+ * A position is a share of the way through the rows: the longest run has a frame at each, and the
+ * others the nearest of theirs. Positions are known before the first step is made.
+ */
+export class Runs {
+  #shownKeys;
+
+  /**
+   * @param {Run[]} list
+   * @param {string[]} shownKeys  Top-level config keys that change no row.
+   */
+  constructor(list, shownKeys) {
+    const [first] = list;
+    if (!first) throw new RangeError("a page shows one run at least");
+    const longest = list.reduce((most, run) => (run.rows > most.rows ? run : most), first);
+    this.list = list;
+    this.first = first;
+    this.several = list.length > 1;
+    this.positions = longest.rows + 1;
+    this.stages = longest.facts.stages.map((row) => row + 1);
+    this.#shownKeys = new Set(shownKeys);
+    this.keys = [...new Set(list.flatMap((run) => [...run.config.keys()]))];
+    // every run has a folder of its own, which tells nothing
+    this.differing = new Set(this.keys.filter((key) => key !== "output" && this.#differs(key)));
+  }
+
+  /** @param {string} key */
+  #differs(key) {
+    return new Set(this.list.map((run) => run.config.get(key))).size > 1;
+  }
+
+  /** The last position that a frame has come for. */
+  get last() {
+    const reached = this.list.map((run) => (run.steps.length * (this.positions - 1)) / run.rows);
+    return Math.floor(Math.max(...reached));
+  }
+
+  /** The largest difference on the page, in 8-bit levels. */
+  get peak() {
+    return Math.max(...this.list.map((run) => run.peak));
+  }
+
+  /**
+   * Return the frame that a run shows at a position: the last one so far if that has not come yet.
+   *
+   * @param {Run} run
+   * @param {number} position
+   */
+  frameOf(run, position) {
+    const frame = Math.round((position * run.rows) / (this.positions - 1));
+    return Math.min(frame, run.steps.length);
+  }
+
+  /**
+   * Return where the middle of a position lies, as a share of the width that all plots have.
+   *
+   * @param {number} position
+   */
+  shareOf(position) {
+    return (position + 0.5) / this.positions;
+  }
+
+  /**
+   * Return where a run's frame lies, likewise.
+   *
+   * @param {Run} run
+   * @param {number} frame
+   */
+  shareOfFrame(run, frame) {
+    return this.shareOf((frame / run.rows) * (this.positions - 1));
+  }
+
+  /**
+   * Name a run by what sets it apart.
+   *
+   * @param {Run} run
+   */
+  nameOf(run) {
+    const words = [...this.differing]
+      .filter((key) => !this.#shownKeys.has(key.split(".")[0] ?? key))
+      .map((key) => wordsFor(key, run.config.get(key) ?? "–"));
+    return words.join(", ") || apart(run.facts.name);
+  }
+}
+
+/**
+ * Say where a run stands.
+ *
+ * @param {Run} run
+ * @param {number} frame
+ */
+export function describe(run, frame) {
+  const step = frame - 1;
+  const row = run.facts.table[step];
+  if (!row) return `Frame 0 of ${run.rows}: pure noise, before the first step.`;
+  const { timestep, base_frame: base, signal_power: signal } = row;
+  const correction =
+    base === step ? "" : ` This step is a correction: it starts again from frame ${base}.`;
+  return (
+    `Frame ${frame} of ${run.rows}, made by step ${step} at timestep ${timestep}: ` +
+    `${percent(signal)} signal and ${percent(1 - signal)} noise, by power.${correction}`
+  );
 }

@@ -1,0 +1,215 @@
+"""Runs -> the data of their page, as plain values for JSON.
+
+web/data.js has the types of all this, field by field. What is known before the first step
+(`facts`) stands apart from what each step brings (`steps`).
+"""
+
+import base64
+import json
+import math
+import os
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sdloop.sampler.table import Table
+from sdloop.show.difference import scale_to_indices, viridis
+from sdloop.show.page.charts import charts_of
+from sdloop.show.page.packing import pack
+
+PAGE_BYTES = 7_850_000  # for the data of a single run; the page around them takes about 80,000
+SHARED_PAGE_BYTES = 6_000_000  # for the data of one of several runs
+BASE64_GROWTH = 4 / 3
+
+
+@dataclass(frozen=True)
+class Still:
+    """A picture of a whole run that the page shows under the chart.
+
+    Attributes:
+        file: PNG, in the run's folder.
+        title: Its name.
+        caption: What it shows, in a sentence or two.
+    """
+
+    file: str
+    title: str
+    caption: str
+
+
+@dataclass(frozen=True)
+class PageRun:
+    """A run as the page shows it.
+
+    Attributes:
+        folder: Where its files are.
+        config: Every value that was used, as plain values.
+        images: uint8 (rows + 1, H, W, 3), the decoded frames.
+        z0_hat: uint8 (rows, H, W, 3), the decoded predictions; None where there are none.
+        differences: float32 (rows, H, W), in 8-bit levels.
+        schedule: The table that made the run.
+        numbers: Of every step: name -> (rows,); those of floating point can be charted.
+        stages: The rows that are marked.
+        files: Names of files in `folder` to link to; the page leaves itself out.
+        stills: More pictures.
+    """
+
+    folder: Path
+    config: Mapping[str, Any]
+    images: NDArray[np.uint8]
+    z0_hat: NDArray[np.uint8] | None
+    differences: NDArray[np.float32]
+    schedule: Table
+    numbers: Mapping[str, NDArray[np.number]]
+    stages: Sequence[int]
+    files: Sequence[str] = ()
+    stills: Sequence[Still] = ()
+
+    @property
+    def columns(self) -> dict[str, NDArray[np.number]]:
+        """Return the numbers that can be charted: counters cannot."""
+        return {
+            name: column
+            for name, column in self.numbers.items()
+            if np.issubdtype(column.dtype, np.floating)
+        }
+
+
+def page_data(page: Path, runs: Sequence[PageRun], shown_keys: Collection[str]) -> dict[str, Any]:
+    """Turn runs into what their page holds.
+
+    Args:
+        page: The HTML file; links lead from here to the runs' files.
+        runs: One, or several to be shown in step.
+        shown_keys: Top-level config keys that change no row, and so name no run.
+
+    Returns:
+        `PageData` of web/data.js.
+    """
+    budget_bytes = PAGE_BYTES if len(runs) == 1 else SHARED_PAGE_BYTES
+    names = dict.fromkeys(name for run in runs for name in run.columns)
+    return {
+        "runs": [_run_data(run, page, budget_bytes) for run in runs],
+        "charts": charts_of(list(names)),
+        "viridis": viridis().tolist(),
+        "shown_keys": sorted(shown_keys),
+    }
+
+
+def to_json(data: object) -> str:
+    """Write JSON in which no character can begin or end anything in HTML."""
+    text = json.dumps(data, allow_nan=False, separators=(",", ":"))
+    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+
+
+def _run_data(run: PageRun, page: Path, budget_bytes: int) -> dict[str, Any]:
+    """Put a run together: its pictures get what the words leave of the budget."""
+    way = Path(os.path.relpath(run.folder, page.parent))
+    words = {
+        "facts": _facts(run),
+        "files": [
+            {"name": name, "href": quote(os.fsencode((way / name).as_posix()))}
+            for name in run.files
+            if run.folder / name != page
+        ],
+        "stills": [_still_data(run.folder, still) for still in run.stills],
+    }
+    peaks = run.differences.max(axis=(1, 2))
+    numbers = list(zip(peaks.tolist(), _numbers(run), strict=True))
+    # each difference in levels of its own largest value
+    stacks = [run.images, scale_to_indices(run.differences, peaks)]
+    if run.z0_hat is not None:
+        stacks.append(run.z0_hat)
+    blank = _steps([[""] * len(stack) for stack in stacks], numbers)
+    words_bytes = len(to_json(words | blank))
+    packed = pack(stacks, int((budget_bytes - words_bytes) / BASE64_GROWTH))
+    pictures = [[_base64(file) for file in files] for files in packed.stacks]
+    return words | _steps(pictures, numbers) | {"quality": packed.quality}
+
+
+def _steps(
+    pictures: Sequence[Sequence[str]], numbers: Sequence[tuple[float, list[float | None]]]
+) -> dict[str, Any]:
+    """Put frame 0, and pictures to each step's numbers: frame, difference and, if any, z0_hat."""
+    (start, *frames), differences, *others = pictures
+    z0_hats = others[0] if others else [None] * len(frames)
+    return {
+        "start": start,
+        "steps": [
+            {
+                "frame": frame,
+                "difference": difference,
+                "z0_hat": z0_hat,
+                "peak": peak,
+                "numbers": row,
+            }
+            for frame, difference, z0_hat, (peak, row) in zip(
+                frames, differences, z0_hats, numbers, strict=True
+            )
+        ],
+    }
+
+
+def _facts(run: PageRun) -> dict[str, Any]:
+    """List what is known of a run before its first step."""
+    config, schedule = run.config, run.schedule
+    rows = zip(
+        schedule.timesteps.tolist(),
+        schedule.base.tolist(),
+        (schedule.signal_to**2).tolist(),
+        strict=True,
+    )
+    return {
+        "name": run.folder.name,
+        "prompt": config["prompt"],
+        "config": list(_flatten(config)),
+        "delay_ms": config["export"]["delay_ms"],
+        "hold_ms": config["export"]["hold_ms"],
+        "scale": config["difference"]["scale"],
+        "height": run.images.shape[1],
+        "width": run.images.shape[2],
+        "table": [
+            {"timestep": timestep, "base_frame": base_frame, "signal_power": signal_power}
+            for timestep, base_frame, signal_power in rows
+        ],
+        "stages": list(run.stages),
+        "columns": list(run.columns),
+        "has_z0_hat": run.z0_hat is not None,
+    }
+
+
+def _numbers(run: PageRun) -> list[list[float | None]]:
+    """List each step's numbers in the columns' order; None stands for what is no number."""
+    columns = [column.tolist() for column in run.columns.values()]
+    steps = ([column[row] for column in columns] for row in range(len(run.differences)))
+    return [[value if math.isfinite(value) else None for value in step] for step in steps]
+
+
+def _flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """List a config's values as text under dotted keys."""
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flatten(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, _text(value)
+
+
+def _text(value: object) -> str:
+    """Write a value as a config file may; a text, unless empty, without quotes."""
+    return value if value and isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _still_data(folder: Path, still: Still) -> dict[str, str]:
+    """Put a still's file into an address."""
+    src = f"data:image/png;base64,{_base64((folder / still.file).read_bytes())}"
+    return {"title": still.title, "caption": still.caption, "src": src}
+
+
+def _base64(file: bytes) -> str:
+    """Write a file as text."""
+    return base64.b64encode(file).decode()

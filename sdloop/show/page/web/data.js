@@ -1,0 +1,91 @@
+// What Python writes into the page. sdloop/show/page/page_data.py builds exactly this.
+
+/** @typedef {[red: number, green: number, blue: number]} Color  0 to 255 each. */
+
+/**
+ * One row of the sampler's table.
+ *
+ * @typedef {object} TableRow
+ * @property {number} timestep
+ * @property {number} base_frame  The frame that the step starts from.
+ * @property {number} signal_power  The signal's share of the power in the frame that it makes.
+ */
+
+/**
+ * What is known of a run before its first step.
+ *
+ * @typedef {object} RunFacts
+ * @property {string} name  Of its folder.
+ * @property {string} prompt
+ * @property {[key: string, value: string][]} config  Every value, under dotted keys.
+ * @property {number} delay_ms  How long playing shows a frame.
+ * @property {number} hold_ms  How long it shows the last one.
+ * @property {"image" | "global"} scale  Of the differences: each step's own, or one for all.
+ * @property {number} height
+ * @property {number} width
+ * @property {TableRow[]} table
+ * @property {number[]} stages  The steps that are marked, counted from 0.
+ * @property {string[]} columns  Names of the numbers that each step has.
+ * @property {boolean} has_z0_hat
+ */
+
+/**
+ * What one step brings. Pictures are WebP files in base64.
+ *
+ * @typedef {object} StepData
+ * @property {string} frame  The picture after the step.
+ * @property {string} difference  To the frame before, in grey: 255 stands for `peak`.
+ * @property {string | null} z0_hat  The clean picture that the step predicted.
+ * @property {number} peak  The largest difference, in 8-bit levels.
+ * @property {(number | null)[]} numbers  One for each of the run's columns.
+ */
+
+/**
+ * @typedef {object} LinkedFile
+ * @property {string} name
+ * @property {string} href
+ */
+
+/**
+ * @typedef {object} StillData
+ * @property {string} title
+ * @property {string} caption
+ * @property {string} src
+ */
+
+/**
+ * @typedef {object} RunData
+ * @property {RunFacts} facts
+ * @property {string} start  Frame 0, as a step's pictures.
+ * @property {StepData[]} steps
+ * @property {number | null} quality  Of the pictures, 0 to 100; null if they are exact.
+ * @property {LinkedFile[]} files
+ * @property {StillData[]} stills  Pictures of the whole run.
+ */
+
+/**
+ * One choice of the chart.
+ *
+ * @typedef {object} ChartData
+ * @property {string} label
+ * @property {string} note
+ * @property {Record<string, string>} lines  Column -> name in the legend, "" for a single line.
+ * @property {string} unit
+ */
+
+/**
+ * @typedef {object} PageData
+ * @property {RunData[]} runs
+ * @property {ChartData[]} charts
+ * @property {Color[]} viridis  256 colours, dark to bright.
+ * @property {string[]} shown_keys  Top-level config keys that change no row of a run.
+ */
+
+/**
+ * Read the page's data.
+ *
+ * @returns {PageData}
+ */
+export function readData() {
+  return JSON.parse(document.getElementById("data")?.textContent ?? "");
+}

@@ -1,0 +1,131 @@
+// One run: what is known of it from the start, and the frames and steps that have come so far.
+
+/** @import { Color, RunData, StepData } from "./data.js" */
+/** @import { ColorMap } from "./pictures.js" */
+import { decodePicture, levelsOf, readableContext } from "./pictures.js";
+
+/**
+ * @typedef {object} Pixel
+ * @property {number} x
+ * @property {number} y
+ */
+
+/**
+ * A step, decoded.
+ *
+ * @typedef {object} Step
+ * @property {ImageBitmap} frame
+ * @property {Uint8Array} levels  The difference, one level a pixel: 255 stands for `peak`.
+ * @property {ImageBitmap | null} z0Hat
+ * @property {number} peak
+ * @property {(number | null)[]} numbers
+ */
+
+/**
+ * Decode what a step brings.
+ *
+ * @param {StepData} data
+ * @returns {Promise<Step>}
+ */
+export async function decodeStep({ frame, difference, z0_hat, peak, numbers }) {
+  const [frameBitmap, differenceBitmap, z0Hat] = await Promise.all([
+    decodePicture(frame),
+    decodePicture(difference),
+    z0_hat === null ? null : decodePicture(z0_hat),
+  ]);
+  return { frame: frameBitmap, levels: levelsOf(differenceBitmap), z0Hat, peak, numbers };
+}
+
+/** A run: N rows are planned; once n steps are made, there are n + 1 frames. */
+export class Run {
+  /** @type {ImageBitmap[]} */
+  frames = [];
+  /** @type {Step[]} */
+  steps = [];
+  #column;
+
+  /**
+   * @param {RunData} data
+   * @param {ColorMap} colors  Of its differences.
+   */
+  constructor(data, colors) {
+    this.data = data;
+    this.facts = data.facts;
+    this.colors = colors;
+    this.config = new Map(data.facts.config);
+    this.rows = data.facts.table.length;
+    this.#column = readableContext(1, this.rows + 1);
+  }
+
+  /** Decode frame 0 and the steps that the page came with. */
+  async load() {
+    const [start, steps] = await Promise.all([
+      decodePicture(this.data.start),
+      Promise.all(this.data.steps.map(decodeStep)),
+    ]);
+    this.frames.push(start);
+    for (const step of steps) this.append(step);
+  }
+
+  /**
+   * Take the next step.
+   *
+   * @param {Step} step
+   */
+  append(step) {
+    this.frames.push(step.frame);
+    this.steps.push(step);
+  }
+
+  /** The largest difference of any step so far, in 8-bit levels. */
+  get peak() {
+    return Math.max(...this.steps.map((step) => step.peak));
+  }
+
+  /**
+   * Return a number of every step so far; null where there is none.
+   *
+   * @param {string} column
+   */
+  numbersOf(column) {
+    const at = this.facts.columns.indexOf(column);
+    return this.steps.map((step) => step.numbers[at] ?? null);
+  }
+
+  /**
+   * Return the pixel itself, or the nearest that this run's pictures have.
+   *
+   * @param {Pixel} pixel
+   * @returns {Pixel}
+   */
+  nearest({ x, y }) {
+    return { x: Math.min(x, this.facts.width - 1), y: Math.min(y, this.facts.height - 1) };
+  }
+
+  /**
+   * Return one pixel's colour in every frame so far.
+   *
+   * @param {Pixel} pixel
+   * @returns {Color[]}
+   */
+  colorsAt({ x, y }) {
+    for (const [at, frame] of this.frames.entries()) {
+      this.#column.drawImage(frame, x, y, 1, 1, 0, at, 1, 1);
+    }
+    const { data } = this.#column.getImageData(0, 0, 1, this.frames.length);
+    return this.frames.map((_, at) => {
+      const [red = 0, green = 0, blue = 0] = data.subarray(4 * at);
+      return [red, green, blue];
+    });
+  }
+
+  /**
+   * Return one pixel's difference in every step so far, in 8-bit levels.
+   *
+   * @param {Pixel} pixel
+   */
+  differencesAt({ x, y }) {
+    const at = y * this.facts.width + x;
+    return this.steps.map(({ levels, peak }) => ((levels[at] ?? 0) / 255) * peak);
+  }
+}
