@@ -147,7 +147,7 @@ def test_both_eps_follow_from_what_a_trajectory_holds(name, sampler, request):
             halves = table.noise[row] * z + table.signal[row] * halves
         for mine, theirs in zip((uncond, cond), halves, strict=True):
             scale = float(theirs.abs().max())
-            torch.testing.assert_close(mine[row], theirs, rtol=0, atol=1e-5 * scale)
+            torch.testing.assert_close(mine[row], theirs, rtol=0, atol=5e-5 * scale)
 
 
 def test_eps_of_an_unguided_trajectory_is_one(models):
