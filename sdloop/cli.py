@@ -45,9 +45,12 @@ class Console:
 
     @contextmanager
     def stage(
-        self, name: str, total: int | None = None, done: int = 0
+        self, name: str, total: int | None = None, done: int = 0, unit: str = "it"
     ) -> Iterator[Callable[[int], None]]:
-        """Time a block; with a total, show a bar that the yielded function moves on from `done`."""
+        """Time a block; with a total, show a bar that the yielded function moves on from `done`.
+
+        Bytes are counted with the unit B.
+        """
         from tqdm import tqdm
 
         start = time.perf_counter()
@@ -55,6 +58,8 @@ class Console:
             total=total,
             initial=done,
             desc=f"{name:<9}",
+            unit=unit,
+            unit_scale=unit == "B",
             disable=not self.shows or total is None,
             leave=True,
         )

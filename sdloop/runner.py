@@ -20,7 +20,7 @@ from sdloop.memory.estimate import estimate, shortages
 from sdloop.memory.shortage import host_room_bytes
 from sdloop.model.find import find
 from sdloop.model.source import ModelSource
-from sdloop.model.weight_files import fetch_weights, hash_weights
+from sdloop.model.weight_files import hash_weights
 from sdloop.run_folder import (
     CONFIG_FILE,
     MANIFEST_FILE,
@@ -132,6 +132,12 @@ class Runner:
         """Load a model, or take the one that is loaded."""
         with console.stage("import"), collector_paused():
             from sdloop.engine import Engine
+            from sdloop.model.fetch import fetch_weights
+        fetch_weights(
+            source,
+            dtype.itemsize == 2,
+            watch=lambda total: console.stage("fetch", total, unit="B"),
+        )
         with console.stage("load"), collector_paused():
             wanted = (source, device, dtype, compiled)
             if self._engine is None or not self._engine.serves(*wanted):
@@ -164,6 +170,7 @@ def prepare(config: RunConfig) -> Prepared:
 def _is_finished(folder: Path, config: RunConfig, source: ModelSource, half: bool) -> bool:
     """Tell whether a run is there already, to the last file; raise if it would differ today."""
     from sdloop.manifest import made_with
+    from sdloop.model.fetch import fetch_weights
 
     if not is_whole(folder, config):
         return False

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sdloop.errors import UserError, reason_of
+from sdloop.model.fetch import fetch_weights
 from sdloop.model.single_file import check_checkpoint, rename_weights
 from sdloop.model.source import ModelSource
 from sdloop.model.tensor_file import read_weights
-from sdloop.model.weight_files import STEMS, fetch_weights, weight_names
+from sdloop.model.weight_files import STEMS, weight_names
 
 if TYPE_CHECKING:
     import torch
