@@ -34,9 +34,12 @@ class Console:
     def __call__(self, event: Event) -> None:
         """Show an event."""
         match event:
-            case StageBegan(name, total, done):
+            case StageBegan(name, total, done, unit):
                 if self._shows and total is not None:
-                    self._bar = tqdm(total=total, initial=done, desc=f"{name:<9}")
+                    in_bytes = unit == "B"
+                    self._bar = tqdm(
+                        total=total, initial=done, desc=f"{name:<9}", unit=unit, unit_scale=in_bytes
+                    )
             case StageAdvanced(_, count):
                 if self._bar is not None:
                     self._bar.update(count)

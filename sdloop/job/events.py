@@ -24,11 +24,13 @@ class StageBegan:
         name: "import", "load", "text", "denoise", "decode" and so on.
         total: How many parts it has; None where nobody counts them.
         done: How many of these are there already.
+        unit: What is counted: "it", or "B" for bytes.
     """
 
     name: str
     total: int | None = None
     done: int = 0
+    unit: str = "it"
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,7 @@ class Stages:
 
     @contextmanager
     def stage(
-        self, name: str, total: int | None = None, done: int = 0
+        self, name: str, total: int | None = None, done: int = 0, unit: str = "it"
     ) -> Iterator[Callable[[int], None]]:
         """Time a block and name it in the error of a memory that ran out.
 
@@ -121,6 +123,7 @@ class Stages:
             name: The stage's.
             total: How many parts it has.
             done: How many of these are there already.
+            unit: What is counted: "it", or "B" for bytes.
 
         Yields:
             What tells that some more parts are done.
@@ -129,7 +132,7 @@ class Stages:
             OutOfMemory: Memory ran out in the block.
         """
         start = time.perf_counter()
-        self.listen(StageBegan(name, total, done))
+        self.listen(StageBegan(name, total, done, unit))
         took_ms = 0.0
         try:
             with naming_stage(name):

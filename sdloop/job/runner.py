@@ -97,6 +97,10 @@ class Runner:
         """Load a model, or take the one that is loaded."""
         with stages.stage("import"):
             from sdloop.job.engine import Engine
+            from sdloop.model.fetch import fetch_weights
+        fetch_weights(
+            plan.source, plan.half, watch=lambda total: stages.stage("fetch", total, unit="B")
+        )
         with stages.stage("load"):
             if self._engine is None or not self._engine.serves(plan):
                 self._engine = None  # free the old engine before loading the next
@@ -107,7 +111,8 @@ class Runner:
 def _is_finished(plan: Plan) -> bool:
     """Tell whether a run is there already, to the last file; raise if it would differ today."""
     from sdloop.job.manifest import made_with
-    from sdloop.model.weight_files import fetch_weights, hash_weights
+    from sdloop.model.fetch import fetch_weights
+    from sdloop.model.weight_files import hash_weights
 
     if not is_whole(plan):
         return False

@@ -11,12 +11,13 @@ from pathlib import Path
 from sdloop.machine.errors import UserError, reason_of
 from sdloop.model.sd import STABLE_DIFFUSION
 from sdloop.model.source import ModelSource
-from sdloop.model.weight_files import hub_snapshot, weight_names
+from sdloop.model.weight_files import weight_names
 
 BUNDLED = Path(__file__).parents[1] / "bundled"
 SINGLE_FILE_LAYOUT = "stable-diffusion-v1-5/stable-diffusion-v1-5"
-SMALL_FILES = ("model_index.json", "tokenizer/*", "scheduler/*.json", "*/config.json")
 HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
+ADDRESS = re.compile(r"https?://.*|hf://.*|(huggingface\.co|hf\.co)/.*")
+PICKLED = (".ckpt", ".pt", ".pth", ".bin", ".pkl")
 
 
 def find(name: str, config_from: str | None = None) -> ModelSource:
@@ -24,9 +25,9 @@ def find(name: str, config_from: str | None = None) -> ModelSource:
 
     Args:
         name: "bundled", a folder in diffusers' Stable Diffusion layout, a .safetensors checkpoint,
-            or a hub id.
-        config_from: For a checkpoint, the folder or hub id whose configs and tokenizer fit it;
-            None takes Stable Diffusion 1.5's.
+            a hub id, or the address of its page.
+        config_from: For a checkpoint, the folder, hub id or address whose configs and tokenizer fit
+            it; None takes Stable Diffusion 1.5's.
 
     Returns:
         Where its parts are and what its configs say.
@@ -34,20 +35,56 @@ def find(name: str, config_from: str | None = None) -> ModelSource:
     Raises:
         UserError: There is no such model, it lacks safetensors, or its layout is another one.
     """
-    if name.endswith(".safetensors"):
-        return _find_checkpoint(name, _path_of(name), config_from)
+    if ADDRESS.fullmatch(name):
+        return _find_on_hub(name)
     path = BUNDLED if name == "bundled" else _path_of(name)
+    if name.lower().endswith(".safetensors"):
+        return _find_checkpoint(name, path, config_from)
     if _is_folder(path):
         source = STABLE_DIFFUSION.check(name, path)
         for component in STABLE_DIFFUSION.parts:
             weight_names(source, component)
         return source
+    if _is_file(path):
+        raise _no_checkpoint(name, path)
     if HUB_ID.fullmatch(name):
-        source = STABLE_DIFFUSION.check(name, hub_snapshot(name, SMALL_FILES))
-        return replace(source, from_hub=True)
+        return _find_on_hub(name)
     raise UserError(
         f"model = {name}: no such folder; allowed: bundled, a folder in diffusers' layout, "
         f"a .safetensors checkpoint, or a hub id such as {SINGLE_FILE_LAYOUT}"
+    )
+
+
+def _find_on_hub(name: str) -> ModelSource:
+    """Find a repository of the hub by its id or its address."""
+    repository, folder = _fetch_configs(name, weights=True)
+    return replace(STABLE_DIFFUSION.check(repository, folder), from_hub=True)
+
+
+def _fetch_configs(name: str, weights: bool) -> tuple[str, Path]:
+    """Fetch a hub repository's small files; returns its id, and the folder that holds them."""
+    from sdloop.model.fetch import fetch_configs
+    from sdloop.model.hub import read_address
+
+    if not ADDRESS.fullmatch(name) and not HUB_ID.fullmatch(name):
+        raise UserError(f"{name}: no such folder here, and no hub id such as {SINGLE_FILE_LAYOUT}")
+    repository, revision = read_address(name) if ADDRESS.fullmatch(name) else (name, None)
+    return repository, fetch_configs(repository, weights, revision)
+
+
+def _no_checkpoint(name: str, path: Path) -> UserError:
+    """Say what to do with a file that is no .safetensors checkpoint."""
+    if path.suffix.lower() not in PICKLED:
+        return UserError(
+            f"model = {name}: is a file; allowed: a folder in diffusers' layout, or a .safetensors "
+            "checkpoint"
+        )
+    return UserError(
+        f"model = {name}: pickled checkpoints can carry code and are not loaded; convert it once: "
+        f'weights = torch.load("{path.name}", weights_only=True); weights = '
+        'weights.get("state_dict", weights); safetensors.torch.save_file({name: weight.contiguous()'
+        " for name, weight in weights.items() if isinstance(weight, torch.Tensor)}, "
+        f'"{path.stem}.safetensors")'
     )
 
 
@@ -60,7 +97,7 @@ def _find_checkpoint(name: str, path: Path, config_from: str | None) -> ModelSou
     folder = _path_of(layout)
     if not _is_folder(folder):
         try:
-            folder = hub_snapshot(layout, SMALL_FILES)
+            folder = _fetch_configs(layout, weights=False)[1]
         except UserError as error:
             raise UserError(
                 f"model = {name}: configs and tokenizer come from model_config_from, and {error}"
@@ -74,6 +111,14 @@ def _path_of(name: str) -> Path:
         return Path(name).expanduser()
     except RuntimeError as error:  # ~nobody
         raise UserError(f"model = {name}: {reason_of(error)}") from None
+
+
+def _is_file(path: Path) -> bool:
+    """Tell whether there is such a file; a name that no file system takes is none."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def _is_folder(path: Path) -> bool:

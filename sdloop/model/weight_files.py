@@ -8,14 +8,14 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BaseModel, Field, ValidationError
 
 from sdloop.machine.documents import opened
-from sdloop.machine.errors import UserError, explain, reason_of
+from sdloop.machine.errors import UserError, explain
 from sdloop.machine.tensor_file import check_weights, read_header
 from sdloop.model.config_files import read_json
 
@@ -28,6 +28,9 @@ STEMS = {
     "vae": "diffusion_pytorch_model",
 }
 BUNDLED_SUMS = "sha256.json"  # of the bundled weights, beside them
+VARIANTS = (None, "fp16", "non_ema")  # by preference
+VARIANTS_HALF = ("fp16", None, "non_ema")
+PICKLED = (".bin", ".ckpt", ".pt", ".pth")
 SHA256 = re.compile(r"[0-9a-f]{64}")
 ShardName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*\.safetensors$")]
 
@@ -49,23 +52,83 @@ def weight_files(
         half: Whether to prefer the half-precision variant that some models have.
 
     Returns:
-        The file, or its shards, and the variant: "fp16" or None.
+        The file, or its shards, and the variant: "fp16", "non_ema" or None.
 
     Raises:
-        UserError: There are none, or only in formats that can carry code.
+        UserError: There are none, only some of the shards, or only formats that can carry code.
     """
-    folder, stem = source.folder / component, STEMS[component]
-    for variant in ("fp16", None) if half else (None, "fp16"):
+    here = {path.name for path in (source.folder / component).glob("*") if path.is_file()}
+    found = choices(source, component, half, here)
+    if source.from_hub:  # its cache may hold one variant of several
+        found = [choice for choice in found if here.issuperset(choice[0])] or found
+    names, variant = found[0]
+    lost = sorted(set(names) - here)
+    if lost:
+        raise UserError(
+            f"model = {source.name}: {component}/{lost[0]} is not there, though an index names it"
+        )
+    return [source.folder / component / name for name in names], variant
+
+
+def entries(component: str, half: bool, names: Collection[str]) -> list[tuple[str, str | None]]:
+    """List a component's variants by preference, each as the file to begin at.
+
+    Where a variant is there whole and in shards, the libraries differ: diffusers reads the shards
+    (ModelMixin.from_pretrained), transformers the whole.
+
+    Args:
+        component: "text_encoder", "unet" or "vae".
+        half: Whether to prefer the half-precision variant that some models have.
+        names: Of the files in the component's folder.
+
+    Returns:
+        (a weight file or the index of its shards, "fp16", "non_ema" or None), the preferred first.
+    """
+    stem = STEMS[component]
+    found = []
+    for variant in VARIANTS_HALF if half else VARIANTS:
         infix = f".{variant}" if variant else ""
-        whole = folder / f"{stem}{infix}.safetensors"
-        index = folder / f"{stem}.safetensors.index{infix}.json"
-        if whole.is_file():
-            return [whole], variant
-        if index.is_file():
-            return [folder / shard for shard in _shards_of(source.name, index)], variant
-    raise UserError(
-        f"model = {source.name}: has no {component}/{stem}.safetensors; other weight formats can "
-        "carry code and are not loaded"
+        whole = f"{stem}{infix}.safetensors"
+        indices = [f"{stem}.safetensors.index{infix}.json", f"{stem}.safetensors{infix}.index.json"]
+        order = [whole, *indices] if component == "text_encoder" else [*indices, whole]
+        found += [(name, variant) for name in order if name in names][:1]
+    return found
+
+
+def choices(
+    source: ModelSource, component: str, half: bool, names: Collection[str]
+) -> list[tuple[list[str], str | None]]:
+    """List a component's variants by preference, each as its files.
+
+    Args:
+        source: A model in diffusers' layout; the indices of shards are in its folder.
+        component: "text_encoder", "unet" or "vae".
+        half: Whether to prefer the half-precision variant that some models have.
+        names: Of the files in the component's folder, or of those that the hub has for it.
+
+    Returns:
+        (the weight file or its shards, "fp16", "non_ema" or None), the preferred first.
+
+    Raises:
+        UserError: There are none, or an index is damaged.
+    """
+    folder = source.folder / component
+    found = [
+        (_shards_of(source.name, folder / name) if name.endswith(".json") else [name], variant)
+        for name, variant in entries(component, half, names)
+    ]
+    if not found:
+        raise no_weights(source.name, component, names)
+    return found
+
+
+def no_weights(name: str, component: str, files: Iterable[str]) -> UserError:
+    """Say that a model's component has no safetensors, and what it has instead."""
+    pickled = sorted(file for file in files if file.endswith(PICKLED))
+    there = f" ({component}/{pickled[0]})" if pickled else ""
+    return UserError(
+        f"model = {name}: has no {component}/{STEMS[component]}.safetensors; other weight formats"
+        f"{there} can carry code and are not loaded"
     )
 
 
@@ -96,39 +159,6 @@ def weight_names(
     return found
 
 
-def fetch_weights(
-    source: ModelSource, half: bool, components: Iterable[str] = tuple(STEMS)
-) -> None:
-    """Fetch safetensors into the snapshot that a model's folder is, if it comes from the hub.
-
-    Args:
-        source: A model whose small files were fetched by `find`.
-        half: Whether to prefer the half-precision variant.
-        components: Of "text_encoder", "unet" and "vae".
-
-    Raises:
-        UserError: The hub cannot be reached.
-    """
-    for component in components if source.from_hub else ():
-        _fetch_component(source, component, half)
-
-
-def _fetch_component(source: ModelSource, component: str, half: bool) -> None:
-    """Fetch one component's safetensors."""
-    stem = STEMS[component]
-    for variant in (".fp16", "") if half else ("", ".fp16"):
-        # a shard's name goes on with -00001-of-00002, so other variants stay where they are
-        hub_snapshot(
-            source.name,
-            (
-                f"{component}/{stem}{variant}.safetensors*",
-                f"{component}/{stem}{variant}-*.safetensors",
-            ),
-        )
-        if list((source.folder / component).glob(f"{stem}{variant}*.safetensors")):
-            return
-
-
 def hash_weights(source: ModelSource, half: bool) -> dict[str, str]:
     """Name every file that `load` takes weights from by its content.
 
@@ -148,8 +178,10 @@ def hash_weights(source: ModelSource, half: bool) -> dict[str, str]:
     for name, found in sums.items():
         expected = _expected_sum(source, name, files[name])
         if expected is not None and found != expected:
+            cure = f"; remove {files[name].resolve()}, and it is fetched anew"
             raise UserError(
                 f"model = {source.name}: {name} is damaged: its sha256 is {found}, not {expected}"
+                + (cure if source.from_hub else "")
             )
     return sums
 
@@ -185,34 +217,6 @@ def _expected_sum(source: ModelSource, name: str, file: Path) -> str | None:
         return json.loads((source.folder / BUNDLED_SUMS).read_text(encoding="utf-8"))[name]
     blob = file.resolve().name  # the hub's cache names large files by their content
     return blob if source.from_hub and SHA256.fullmatch(blob) else None
-
-
-def hub_snapshot(name: str, patterns: tuple[str, ...]) -> Path:
-    """Fetch files of a hub repository; where it cannot be asked, take them from the cache.
-
-    Args:
-        name: The repository's id.
-        patterns: Of the files.
-
-    Returns:
-        The folder that holds them.
-
-    Raises:
-        UserError: Neither the hub nor the cache has them.
-    """
-    from huggingface_hub import snapshot_download
-
-    try:
-        return Path(snapshot_download(name, allow_patterns=list(patterns)))
-    except Exception as error:  # the hub's client raises its own, HTTP and OS errors
-        try:
-            return Path(
-                snapshot_download(name, allow_patterns=list(patterns), local_files_only=True)
-            )
-        except Exception:
-            raise UserError(
-                f"model = {name}: no such folder here, and the hub gave nothing: {reason_of(error)}"
-            ) from None
 
 
 def _shards_of(name: str, index: Path) -> list[str]:

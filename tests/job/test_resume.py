@@ -94,7 +94,8 @@ def test_run_killed_again_and_again_makes_every_row_once(tiny_config, tmp_path, 
 
 
 @pytest.mark.parametrize(
-    "stage", ["model.vae.decode_latents", "show.figure.strip.write_strip", "job.manifest.write_manifest"]
+    "stage",
+    ["model.vae.decode_latents", "show.figure.strip.write_strip", "job.manifest.write_manifest"],
 )
 def test_run_cut_off_after_the_loop_calls_the_unet_no_more(
     tiny_config, tmp_path, monkeypatch, calls, finished, stage

@@ -70,7 +70,7 @@ def refusal(action):
         (VAE, {"block_out_channels": []}, "vae has block_out_channels"),
         (VAE, {"scaling_factor": 0}, "vae has scaling_factor = 0"),
         (VAE, {"latent_channels": "four"}, "vae has latent_channels = 'four'"),
-        (VAE, {"shift_factor": 0.1}, "vae has shift_factor = 0.1"),
+        (VAE, {"latents_mean": [0.1] * 4}, "vae has latents_mean = "),
         (TEXT, {"vocab_size": 10**12}, "text_encoder has vocab_size"),
         (TEXT, {"num_hidden_layers": 10**6}, "text_encoder has num_hidden_layers"),
         (TEXT, {"hidden_act": "os.system"}, "text_encoder has hidden_act"),
@@ -415,9 +415,9 @@ def test_sizes_from_a_model_obey_the_configs_limits(copied):
 
 
 def test_scale_that_was_not_asked_for_always_fits(model_folder):
-    config, _ = planned(model_folder, height=8, width=8192)
+    config = planned(model_folder, height=8, width=8192).config
     assert config.export.scale == 3  # 2 x 8192 px three times is what a GIF holds
-    config, _ = planned(model_folder)
+    config = planned(model_folder).config
     assert config.export.scale == 4  # 64 px to 256
 
 
