@@ -4,6 +4,7 @@ import gc
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -517,3 +518,32 @@ def test_shipped_configs_resolve(path, capsys):
 def test_stable_diffusion_configs_are_valid(path, model_folder, capsys):
     assert run_module.main([str(path), f"model={model_folder}", "--dry-run"]) == 0
     assert yaml.safe_load(capsys.readouterr().out)["scheduler"]["num_steps"] == 50
+
+
+def test_folder_of_an_older_run_is_rendered_and_found_finished(tiny_config, tmp_path, capsys):
+    assert run_module.main([str(tiny_config)]) == 0
+    path = tmp_path / "run/config.yaml"
+    path.write_text(path.read_text().replace("decode:\n", "capture: []\ndecode:\n"))
+    before = contents(tmp_path / "run")
+    assert run_module.main([str(tiny_config)]) == 0
+    assert "is finished" in capsys.readouterr().err
+    assert render_module.main([str(tmp_path / "run")]) == 0
+    assert contents(tmp_path / "run") == before
+    path.write_text(path.read_text() + "capture: [words]\n")
+    assert render_module.main([str(tmp_path / "run")]) == 2
+    assert "capture: unknown key" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("block", [0, 1])
+def test_readmes_python_runs_as_written(block, tmp_path):
+    root = CONFIGS[0].parents[1]
+    blocks = re.findall(r"```python\n(.*?)```", (root / "README.md").read_text(), re.DOTALL)
+    code = blocks[0].replace(
+        "seed=3", f'seed=3", "output={tmp_path}/run", "scheduler.num_steps=2", "export.stages=null'
+    )
+    later = blocks[1].replace("num_steps=50", "num_steps=2") if block else ""
+    done = subprocess.run(
+        [sys.executable, "-c", code if not block else f"import sdloop\n{later}"],
+        cwd=root, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr

@@ -68,8 +68,7 @@ def main() -> None:
         progress.discard()
 
     def network(shortcuts: bool) -> Predict:
-        lock = models.lock if shortcuts else None
-        return UNetPredictor(models.unet, embeddings, timesteps, True, lock)
+        return UNetPredictor(models.unet, embeddings, timesteps, True, models.lock, shortcuts)
 
     def bare_calls() -> None:
         for timestep in torch.tensor(timesteps):

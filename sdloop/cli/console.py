@@ -5,8 +5,7 @@ from __future__ import annotations
 import atexit
 import gc
 import sys
-
-from tqdm import tqdm
+from typing import TYPE_CHECKING
 
 from sdloop.job.events import (
     Event,
@@ -19,6 +18,9 @@ from sdloop.job.events import (
     Warned,
 )
 
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
 LOADING = ("import", "load")  # stages in which nearly all that is made stays
 
 
@@ -30,21 +32,25 @@ class Console:
         self._quiet = quiet
         self._shows = not quiet and sys.stdout.isatty()
         self._bar: tqdm | None = None
+        self._drawn = ""
 
     def __call__(self, event: Event) -> None:
         """Show an event."""
         match event:
             case StageBegan(name, total, done, unit):
                 if self._shows and total is not None:
+                    from tqdm import tqdm
+
                     in_bytes = unit == "B"
+                    self._drawn = name
                     self._bar = tqdm(
                         total=total, initial=done, desc=f"{name:<9}", unit=unit, unit_scale=in_bytes
                     )
-            case StageAdvanced(_, count):
-                if self._bar is not None:
+            case StageAdvanced(name, count):
+                if self._bar is not None and self._drawn == name:
                     self._bar.update(count)
-            case StageEnded():
-                if self._bar is not None:
+            case StageEnded(name):
+                if self._bar is not None and self._drawn == name:
                     self._bar.close()
                     self._bar = None
             case Warned(message):
@@ -79,8 +85,9 @@ class CollectorPause:
             case StageBegan(name) if name in LOADING:
                 self._was_on = gc.isenabled()
                 gc.disable()
-            case StageEnded(name) if name in LOADING:
-                gc.freeze()
+            case StageEnded(name, failed=failed) if name in LOADING:
+                if not failed:
+                    gc.freeze()
                 if self._was_on:
                     gc.enable()
 

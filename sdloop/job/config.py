@@ -25,6 +25,7 @@ LONGEST_PATH = 4096
 LONGEST_QUOTE = 100
 # what no row of a run depends on; `render` may change these, and where and in what it decodes
 SHOWN_KEYS = ("decode", "difference", "measure", "export")
+DROPPED_CAPTURES = ("eps_uncond", "eps_cond")  # Trajectory.eps() gives both
 RENDER_KEYS = (*SHOWN_KEYS, "device", "dtype")
 _YAML_TYPES = {
     bool: "a truth value",
@@ -147,8 +148,13 @@ class RunConfig(_Frozen):
     export: ExportConfig = ExportConfig()
     output: PathText = "runs/run"
 
+    @property
+    def guided(self) -> bool:
+        """Tell whether the network is asked about both halves, [uncond, cond]."""
+        return self.guidance_scale != 1
 
-def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
+
+def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
     """Read a config file and put overrides over it.
 
     Args:
@@ -162,8 +168,10 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     Raises:
         UserError: One line that names the file, the key, the value and what is allowed.
     """
+    path = Path(path)
     text = _read_text(path)
     values = _mapping_of(text, path)
+    _drop_capture(values)
     for override in overrides:
         _apply_override(values, override)
     if "output" not in values:
@@ -172,6 +180,13 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
         return RunConfig.model_validate(values)
     except ValidationError as error:
         raise UserError(f"{path}: {_explain(error, text, overrides)}") from None
+
+
+def _drop_capture(values: dict[str, Any]) -> None:
+    """Leave out a key of older runs' configs: what it asked for follows from every trajectory."""
+    asked = values.get("capture")
+    if isinstance(asked, list) and all(name in DROPPED_CAPTURES for name in asked):
+        del values["capture"]
 
 
 def identity_of(config: RunConfig) -> dict[str, Any]:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from sdloop.model.networks import Models, compile_networks, load
-from sdloop.model.sd import STABLE_DIFFUSION
 from sdloop.model.weight_files import hash_weights
 from sdloop.sampler.graph import GraphWalker
 from sdloop.sampler.loop import Replay, Step, walk
@@ -56,7 +55,7 @@ class Engine:
         hashing = ThreadPoolExecutor(1)
         hashes = hashing.submit(hash_weights, plan.source, plan.half)
         hashing.shutdown(wait=False)
-        return cls(STABLE_DIFFUSION, models, plan.device, plan.config.compile, hashes, graph)
+        return cls(plan.source.family, models, plan.device, plan.config.compile, hashes, graph)
 
     def serves(self, plan: Plan) -> bool:
         """Tell whether `start` would make an equal engine for a plan."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -47,11 +48,16 @@ class StageEnded:
 
     name: str
     took_ms: float
+    failed: bool = False
 
 
 @dataclass(frozen=True)
 class StepMade:
-    """A row of the walk was issued; on a GPU its tensors may not be computed yet."""
+    """A row of the walk was issued.
+
+    On a GPU its tensors may not be computed yet, and the next run overwrites them: copy what is to
+    stay.
+    """
 
     step: Step
 
@@ -100,6 +106,12 @@ def ignore(event: Event) -> None:
     """Listen to nothing."""
 
 
+def warn(event: Event) -> None:
+    """Pass warnings on to Python's own, and listen to nothing else."""
+    if isinstance(event, Warned):
+        warnings.warn(event.message, stacklevel=2)
+
+
 class Stages:
     """Tells a listener of stages and keeps each one's time.
 
@@ -133,14 +145,15 @@ class Stages:
         """
         start = time.perf_counter()
         self.listen(StageBegan(name, total, done, unit))
-        took_ms = 0.0
+        failed = True
         try:
             with naming_stage(name):
                 yield lambda count: self.listen(StageAdvanced(name, count))
+            failed = False
+        finally:
             took_ms = (time.perf_counter() - start) * 1000
             self.timings_ms[name] = round(self.timings_ms.get(name, 0) + took_ms, 1)
-        finally:
-            self.listen(StageEnded(name, took_ms))
+            self.listen(StageEnded(name, took_ms, failed))
 
     def finish(self, path: Path) -> None:
         """Tell that everything is written."""

@@ -53,7 +53,7 @@ class RunFiles:
         export = config.export
         names = [f"{name}.{suffix}" for suffix in export.formats for name in ANIMATIONS]
         names += [STRIP_FILE, STEPS_FILE, COMMITMENT_FILE, FREQUENCY_FILE]
-        names += [GUIDANCE_FILE] * (config.guidance_scale != 1)
+        names += [GUIDANCE_FILE] * config.guided
         frames = [
             *numbered_pictures(folder / FRAMES_FOLDER, rows + 1),
             *numbered_pictures(folder / DIFFERENCES_FOLDER, rows),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
-from sdloop.job.config import dump_config
+from sdloop.job.config import load_config
 from sdloop.job.folder import (
     CONFIG_FILE,
     DIFFERENCES_FOLDER,
@@ -115,9 +115,12 @@ def is_whole(plan: Plan) -> bool:
 
 
 def _holds_config(folder: Path, config: RunConfig) -> bool:
-    """Tell whether the config that is saved in a folder is this one, to the letter."""
+    """Tell whether the config that is saved in a folder says what this one does."""
     saved = folder / CONFIG_FILE
-    return saved.is_file() and saved.read_bytes() == dump_config(config).encode()
+    try:
+        return saved.is_file() and load_config(saved) == config
+    except UserError:
+        return False
 
 
 def check_made_with(folder: Path, made_with: Mapping[str, Any]) -> None:

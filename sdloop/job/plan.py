@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sdloop.job.config import LARGEST_PX, SMALLEST_PX, RunConfig, identity_of
-from sdloop.machine.device import check_device
+from sdloop.machine.device import check_device, choose_device, is_half, name_of
 from sdloop.machine.errors import UserError
 from sdloop.model.find import find
 from sdloop.sampler.methods import make_table
@@ -36,51 +35,28 @@ class Prepared:
     """A run as far as it can be settled without a network library.
 
     Attributes:
-        config: With size, scheduler and scale written out.
+        config: With size, scheduler and scale written out, as a run's folder keeps it.
         source: The model's facts.
         table: The sampler's.
+        folder: Where the run goes.
+        size: The pictures' (height, width) in pixels.
+        latent_shape: A latent's (channels, height, width).
+        guided: Whether the network is asked about both halves, [uncond, cond].
+        scale: The factor by which pictures are enlarged.
+        stages: The rows that the strip shows and the page marks.
+        mask: Where the object is, bool (H, W); None lets the last frame tell.
     """
 
     config: RunConfig
     source: ModelSource
     table: Table
-
-    @property
-    def folder(self) -> Path:
-        """Return where the run goes."""
-        return Path(self.config.output)
-
-    @property
-    def guided(self) -> bool:
-        """Tell whether the network is asked about both halves, [uncond, cond]."""
-        return self.config.guidance_scale != 1
-
-    @cached_property
-    def size(self) -> tuple[int, int]:
-        """Return the pictures' (height, width) in pixels."""
-        return _size(self.config, self.source)
-
-    @property
-    def latent_shape(self) -> tuple[int, int, int]:
-        """Return a latent's (channels, height, width)."""
-        factor = self.source.vae_factor
-        return self.source.latent_channels, self.size[0] // factor, self.size[1] // factor
-
-    @property
-    def scale(self) -> int:
-        """Return the factor by which pictures are enlarged."""
-        return self.config.export.scale or 1
-
-    @property
-    def stages(self) -> tuple[int, ...]:
-        """Return the rows that the strip shows and the page marks."""
-        return self.config.export.stages or spread_stages(len(self.table))
-
-    @property
-    def mask(self) -> NDArray[np.bool_] | None:
-        """Read where the object is, bool (H, W); None lets the last frame tell."""
-        path = self.config.measure.mask
-        return None if path is None else read_mask(Path(path), *self.size)
+    folder: Path
+    size: tuple[int, int]
+    latent_shape: tuple[int, int, int]
+    guided: bool
+    scale: int
+    stages: tuple[int, ...]
+    mask: NDArray[np.bool_] | None
 
 
 @dataclass(frozen=True)
@@ -88,9 +64,6 @@ class Plan(Prepared):
     """What will run.
 
     Attributes:
-        config: With every value written out.
-        source: The model's facts.
-        table: The sampler's.
         device: Of the networks.
         dtype: Of the networks.
     """
@@ -101,7 +74,7 @@ class Plan(Prepared):
     @property
     def half(self) -> bool:
         """Tell whether the networks are in half precision."""
-        return self.dtype.itemsize == 2
+        return is_half(self.dtype)
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -129,9 +102,9 @@ def prepare(config: RunConfig) -> Prepared:
     settings = _settings(config, source)
     table = make_table(settings, config.scheduler.num_steps)
     _check_stages(config, len(table))
-    if config.measure.mask:
-        read_mask(Path(config.measure.mask), *size)
-    export = config.export
+    export, path, factor = config.export, config.measure.mask, source.vae_factor
+    mask = None if path is None else read_mask(Path(path), *size)
+    stages = export.stages or spread_stages(len(table))
     scale = fitting_scale(
         export.scale,
         max(1, round(SMALL_PX / min(size))),
@@ -147,7 +120,18 @@ def prepare(config: RunConfig) -> Prepared:
         "scheduler": config.scheduler.model_copy(update=written),
         "export": export.model_copy(update={"scale": scale}),
     }
-    return Prepared(config.model_copy(update=settled), source, table)
+    return Prepared(
+        config=config.model_copy(update=settled),
+        source=source,
+        table=table,
+        folder=Path(config.output),
+        size=size,
+        latent_shape=(source.latent_channels, size[0] // factor, size[1] // factor),
+        guided=config.guided,
+        scale=scale,
+        stages=stages,
+        mask=mask,
+    )
 
 
 def settle(prepared: Prepared) -> Plan:
@@ -162,12 +146,10 @@ def settle(prepared: Prepared) -> Plan:
     Raises:
         UserError: torch cannot use this device.
     """
-    from sdloop.machine.device import choose_device, name_of
-
     device, dtype = choose_device(prepared.config.device, prepared.config.dtype)
     named = {"device": str(device), "dtype": name_of(dtype)}
-    config = prepared.config.model_copy(update=named)
-    return Plan(config, prepared.source, prepared.table, device, dtype)
+    settled = vars(prepared) | {"config": prepared.config.model_copy(update=named)}
+    return Plan(**settled | {"device": device, "dtype": dtype})
 
 
 def spread_stages(rows: int, count: int = DEFAULT_STAGES) -> tuple[int, ...]:

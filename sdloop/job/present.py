@@ -63,7 +63,6 @@ def show(plan: Plan, trajectory: Trajectory, vae: AutoencoderKL, stages: Stages)
     """
     from sdloop.job.events import FramesDecoded
     from sdloop.job.tolerance import SameAgain
-    from sdloop.model.sd import STABLE_DIFFUSION
     from sdloop.show.difference import difference_maps, to_numpy
     from sdloop.show.measure.whole_run import measure_run
 
@@ -78,10 +77,11 @@ def show(plan: Plan, trajectory: Trajectory, vae: AutoencoderKL, stages: Stages)
             advance(count)
 
         size = config.decode.batch_size
-        decoded = STABLE_DIFFUSION.decode(vae, trajectory.latents, size, on_frames)
+        decoded = plan.source.family.decode(vae, trajectory.latents, size, on_frames)
         z0_hat = None
         if config.decode.z0_hat:
-            z0_hat = STABLE_DIFFUSION.decode(
+            size = max(batches)  # which there was memory for
+            z0_hat = plan.source.family.decode(
                 vae, trajectory.z0_hat, size, on_frames, "z0_hat of row {}".format
             )
     with stages.stage("difference"):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sdloop.job.config import RENDER_KEYS, SHOWN_KEYS, load_config, write_config
-from sdloop.job.events import Listener, Stages, ignore
+from sdloop.job.events import Listener, Stages, warn
 from sdloop.job.folder import CONFIG_FILE, MANIFEST_FILE, TRAJECTORY_FILE, RunFiles
 from sdloop.job.occupancy import occupy, remove_exports
 from sdloop.job.plan import Plan, prepare, settle
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from sdloop.sampler.trajectory import Trajectory
 
 
-def render_run(folder: Path, overrides: Sequence[str], listen: Listener = ignore) -> None:
+def render_run(folder: str | Path, overrides: Sequence[str], listen: Listener = warn) -> None:
     """Make every export of a run again.
 
     Args:
         folder: A run's folder.
         overrides: `key=value`, of the keys that do not change the sampling.
-        listen: Is told of everything that happens.
+        listen: Gets every event.
 
     Raises:
         UserError: The folder holds no run, another process works in it, or an override is not one
@@ -35,7 +35,7 @@ def render_run(folder: Path, overrides: Sequence[str], listen: Listener = ignore
     from sdloop.job.manifest import update_manifest
     from sdloop.job.present import export_run
 
-    stages = Stages(listen)
+    stages, folder = Stages(listen), Path(folder)
     _check_holds_run(folder)
     with occupy(folder, "run folder"):
         plan, trajectory, vae = _open(folder, overrides, stages)
@@ -47,7 +47,10 @@ def render_run(folder: Path, overrides: Sequence[str], listen: Listener = ignore
 
 
 def render_page(
-    path: Path, folders: Sequence[Path], overrides: Sequence[str], listen: Listener = ignore
+    path: str | Path,
+    folders: Sequence[str | Path],
+    overrides: Sequence[str],
+    listen: Listener = warn,
 ) -> None:
     """Show several runs in step on one page; their folders stay as they are.
 
@@ -55,7 +58,7 @@ def render_page(
         path: The HTML file.
         folders: The runs' folders.
         overrides: As of `render_run`.
-        listen: Is told of everything that happens.
+        listen: Gets every event.
 
     Raises:
         UserError: As of `render_run`, or the page's folder cannot be written to.
@@ -63,11 +66,12 @@ def render_page(
     from sdloop.job.present import page_run, show
     from sdloop.show.page.page import write_page
 
+    path = Path(path)
     if path.suffix.lower() not in (".html", ".htm"):
         raise UserError(f"--page {path}: must end in .html")
     check_writable(path.parent, "--page")
     stages, runs = Stages(listen), []
-    for folder in folders:
+    for folder in map(Path, folders):
         plan, trajectory, vae = _open(folder, overrides, stages)
         runs.append(page_run(plan, folder, show(plan, trajectory, vae, stages)))
     with stages.stage("page"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sdloop.job.config import write_config
-from sdloop.job.events import Listener, Noted, Stages, Warned, ignore
+from sdloop.job.events import Listener, Noted, Stages, Warned, warn
 from sdloop.job.folder import (
     CONFIG_FILE,
     MANIFEST_FILE,
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
 class Runner:
     """Runs one config after another; those that share a model share its loaded networks."""
 
-    def __init__(self, listen: Listener = ignore, overwrite: bool = False) -> None:
+    def __init__(self, listen: Listener = warn, overwrite: bool = False) -> None:
         """Load nothing yet.
 
         Args:
-            listen: Is told of everything that happens.
+            listen: Gets every event; by default warnings become Python's own.
             overwrite: Replace runs of other configs in the same folders.
         """
         self._listen = listen

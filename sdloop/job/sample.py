@@ -42,7 +42,7 @@ def denoise(
     Args:
         unet: Its device and dtype are used for its call; all else is float32.
         table: The sampler's.
-        z: (batch, 4, h, w), frame 0, on the UNet's device.
+        z: (batch, 4, h, w), frame 0, on any device.
         embeddings: (2 batch, tokens, width), [uncond, cond]; (batch, ...) for guidance_scale 1.
         guidance_scale: s in uncond + s (cond - uncond); 1 means the conditional output alone.
 
@@ -52,6 +52,7 @@ def denoise(
     Raises:
         ValueError: The embeddings' batch fits neither z nor guidance.
     """
+    z = z.to(unet.device)
     predict = UNetPredictor(unet, embeddings, table.timesteps.tolist(), guidance_scale != 1)
     return collect(walk(predict, table, z, guidance_scale), z, len(table))
 
@@ -95,11 +96,11 @@ def sample(plan: Plan, engine: Engine, progress: Progress, stages: Stages) -> Tr
         OutOfMemory: There is no memory for this size; it says what would fit.
     """
     conditioning = _encode(plan, engine, stages)
-    z = initial_noise([plan.config.seed], *plan.latent_shape).to(engine.models.device)
     rows, kept = len(plan.table), len(progress.returned)
     with stages.stage("denoise", rows, kept) as advance:
         denoised = None
         try:
+            z = initial_noise([plan.config.seed], *plan.latent_shape).to(engine.models.device)
             steps = engine.walk(
                 plan.table, z, conditioning, plan.config.guidance_scale, progress.returned
             )
@@ -131,7 +132,7 @@ def _encode(plan: Plan, engine: Engine, stages: Stages) -> Conditioning:
     for key, text in texts.items():
         cut = engine.family.words_cut(engine.models, text)
         if cut:
-            limit = engine.models.tokenizer.model_max_length
+            limit = engine.family.token_limit(engine.models)
             left_out = shown(" ".join(cut))
             message = f"{key}: longer than the model's {limit} tokens; left out: {left_out}"
             stages.listen(Warned(message))

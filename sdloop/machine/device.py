@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import platform
-from importlib import metadata
 from typing import TYPE_CHECKING
 
 from sdloop.machine.errors import UserError
@@ -63,28 +62,14 @@ def choose_device(name: str, dtype_name: str) -> tuple[torch.device, torch.dtype
     return device, getattr(torch, dtype_name)
 
 
+def is_half(dtype: torch.dtype) -> bool:
+    """Tell whether a dtype is of half precision, as some weight files are."""
+    return dtype.itemsize == 2
+
+
 def name_of(dtype: torch.dtype) -> str:
     """Name a dtype as the config does: "float16"."""
     return str(dtype).removeprefix("torch.")
-
-
-def likely_device(name: str, dtype_name: str) -> tuple[str, str]:
-    """Guess what `choose_device` will choose, without importing torch.
-
-    Args:
-        name: A device's name, or "auto".
-        dtype_name: A dtype's name, or "auto".
-
-    Returns:
-        The names of both.
-    """
-    if name == "auto":
-        has_mps = (platform.system(), platform.machine()) == ("Darwin", "arm64")
-        for_cpu = metadata.version("torch").endswith("+cpu")
-        name = "cuda" if not for_cpu and _driver_devices() else "mps" if has_mps else "cpu"
-    if dtype_name == "auto":
-        dtype_name = "float16" if name.startswith("cuda") else "float32"
-    return name, dtype_name
 
 
 def free_bytes(device: torch.device) -> int | None:

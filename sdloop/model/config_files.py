@@ -88,7 +88,7 @@ class UNetConfig(Part):
     time_embedding_dim: Width | None = None
     time_embedding_act_fn: None = None
     timestep_post_act: None = None
-    time_cond_proj_dim: Width | None = None
+    time_cond_proj_dim: None = None
     conv_in_kernel: Kernel = 3
     conv_out_kernel: Kernel = 3
     projection_class_embeddings_input_dim: None = None

@@ -91,6 +91,9 @@ class Family(Protocol):
     def words_cut(self, models: Models, prompt: str) -> list[str]:
         """List the words at a prompt's end that the text encoder does not see."""
 
+    def token_limit(self, models: Models) -> int:
+        """Return how many tokens the text encoder sees, begin and end among them."""
+
     def encode_text(
         self, models: Models, prompts: Sequence[str], negative_prompts: Sequence[str] | None
     ) -> Conditioning:

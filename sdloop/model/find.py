@@ -42,7 +42,7 @@ def find(name: str, config_from: str | None = None) -> ModelSource:
         return _find_checkpoint(name, path, config_from)
     if _is_folder(path):
         source = STABLE_DIFFUSION.check(name, path)
-        for component in STABLE_DIFFUSION.parts:
+        for component in source.family.parts:
             weight_names(source, component)
         return source
     if _is_file(path):

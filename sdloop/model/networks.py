@@ -8,10 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from sdloop.machine.device import is_half
 from sdloop.machine.errors import UserError, reason_of
 from sdloop.machine.tensor_file import read_weights
 from sdloop.model.fetch import fetch_weights
-from sdloop.model.sd import STABLE_DIFFUSION
 from sdloop.model.single_file import check_checkpoint, rename_weights
 from sdloop.model.source import ModelSource
 from sdloop.model.weight_files import weight_names
@@ -78,19 +78,17 @@ def load(source: ModelSource, device: torch.device, dtype: torch.dtype) -> Model
     Raises:
         UserError: The weights cannot be had or do not fit their configs.
     """
-    fetch_weights(source, dtype.itemsize == 2)
+    fetch_weights(source, is_half(dtype))
     tokenizer = _load_tokenizer(source)
     with ThreadPoolExecutor() as pool:
-        finish = {
-            part: _begin(source, part, device, dtype, pool) for part in STABLE_DIFFUSION.parts
-        }
+        finish = {part: _begin(source, part, device, dtype, pool) for part in source.family.parts}
         text_encoder, unet, vae = finish["text_encoder"](), finish["unet"](), finish["vae"]()
     return Models(source, tokenizer, text_encoder, unet, vae)
 
 
 def load_vae(source: ModelSource, device: torch.device, dtype: torch.dtype) -> AutoencoderKL:
     """Load the VAE alone; arguments and errors as `load`."""
-    fetch_weights(source, dtype.itemsize == 2, ("vae",))
+    fetch_weights(source, is_half(dtype), ("vae",))
     with ThreadPoolExecutor() as pool:
         return _begin(source, "vae", device, dtype, pool)()
 
@@ -149,10 +147,10 @@ def _begin(
     import torch
 
     if source.checkpoint is None:
-        files = weight_names(source, component, dtype.itemsize == 2)
+        files = weight_names(source, component, is_half(dtype))
     else:
         files = {source.checkpoint: check_checkpoint(source.checkpoint)[component]}
-    network = STABLE_DIFFUSION.make_network(source, component)
+    network = source.family.make_network(source, component)
     outlines = {
         name: torch.empty(shape, device="meta")
         for shapes in files.values()

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from contextlib import nullcontext
 from typing import TYPE_CHECKING, Self
 
 import torch
 from torch import Tensor
 
-from sdloop.model.shortcuts import FixedPrompt, Swaps, fix_prompt, share_halves, tabulate_times
+from sdloop.model.shortcuts import (
+    FixedPrompt,
+    Swaps,
+    check_takes_shortcuts,
+    fix_prompt,
+    share_halves,
+    tabulate_times,
+)
 
 if TYPE_CHECKING:
     from diffusers import UNet2DConditionModel
@@ -26,6 +32,7 @@ class UNetPredictor:
         timesteps: Sequence[float],
         guided: bool,
         lock: threading.Lock | None = None,
+        shortcuts: bool = False,
     ) -> None:
         """Keep what conditions the calls.
 
@@ -34,10 +41,16 @@ class UNetPredictor:
             embeddings: (2 samples, tokens, width), [uncond, cond]; (samples, ...) if not guided.
             timesteps: Of each row.
             guided: Whether the network is asked about both halves.
-            lock: Held while the UNet's modules are swapped. With it, shortcuts are taken: what
-                does not change from row to row is computed once. None asks the UNet as it is.
+            lock: Held while a call swaps modules of the UNet; needed where threads share it.
+            shortcuts: Compute once what does not change from row to row.
+
+        Raises:
+            ValueError: The shortcuts would be wrong for this UNet.
         """
-        self._unet, self._embeddings, self._guided, self._lock = unet, embeddings, guided, lock
+        if shortcuts:
+            check_takes_shortcuts(unet)
+        self._unet, self._embeddings, self._guided = unet, embeddings, guided
+        self._lock, self._takes_shortcuts = lock, shortcuts
         self._timesteps = torch.tensor(timesteps, dtype=torch.float32, device=unet.device)
         self._prompts: list[FixedPrompt] = []
         self._swaps: Swaps | None = None
@@ -77,7 +90,7 @@ class UNetPredictor:
                 f"{len(self._embeddings)} embeddings for {len(z)} samples, guided: {self._guided}"
             )
         doubled = torch.cat([z, z]) if self._guided else z
-        with self._lock or nullcontext(), self._shortcuts():
+        with self._shortcuts():
             return self._unet(
                 doubled.to(self.dtype),
                 self._timesteps[row],
@@ -105,7 +118,7 @@ class UNetPredictor:
             The block's context; it may be entered again.
         """
         self._embeddings = self._embeddings.clone()
-        swaps = self._captured = Swaps()
+        swaps = self._captured = Swaps(self._lock)
         self._prompts = fix_prompt(self._unet, self._embeddings, swaps)
         tabulate_times(self._unet, self._timesteps, row, swaps)
         if self._guided:
@@ -118,7 +131,9 @@ class UNetPredictor:
 
     def take_over(self, other: Self) -> bool:
         """Take another predictor's prompt, in place; False if it is shaped otherwise."""
-        if other._guided != self._guided or other._embeddings.shape != self._embeddings.shape:
+        if other._unet is not self._unet or other._guided != self._guided:
+            return False
+        if other._embeddings.shape != self._embeddings.shape:
             return False
         if other is not self:
             self._embeddings.copy_(other._embeddings)
@@ -129,8 +144,8 @@ class UNetPredictor:
     def _shortcuts(self) -> Swaps:
         """Return the swaps of a call, made when they are first needed."""
         if self._swaps is None:
-            self._swaps = Swaps()
-            if self._lock is not None:
+            self._swaps = Swaps(self._lock)
+            if self._takes_shortcuts:
                 fix_prompt(self._unet, self._embeddings, self._swaps)
                 if self._guided:
                     share_halves(self._unet, self._swaps)

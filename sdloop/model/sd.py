@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from sdloop.machine.errors import UserError, reason_of
 from sdloop.model.config_files import (
@@ -28,10 +29,11 @@ if TYPE_CHECKING:
 LARGEST_TOKENIZER_BYTES = 16_000_000
 
 
+@dataclass(frozen=True)
 class StableDiffusion:
     """The family; see `Family` for what each method promises."""
 
-    parts: Mapping[str, str] = STEMS
+    parts: ClassVar[Mapping[str, str]] = STEMS
 
     def check(self, name: str, folder: Path) -> ModelSource:
         """Read the configs of a folder and check that the parts go together."""
@@ -52,7 +54,7 @@ class StableDiffusion:
                     "have"
                 )
         _check_tokenizer(name, folder / "tokenizer", text)
-        return ModelSource(name, folder, None, False, text, unet, vae, scheduler)
+        return ModelSource(self, name, folder, None, False, text, unet, vae, scheduler)
 
     def make_network(self, source: ModelSource, part: str) -> Any:  # noqa: ANN401 - one of three
         """Make a network on the meta device."""
@@ -81,6 +83,10 @@ class StableDiffusion:
 
         return words_cut(models.tokenizer, prompt)
 
+    def token_limit(self, models: Models) -> int:
+        """Return the tokenizer's limit."""
+        return int(models.tokenizer.model_max_length)
+
     def encode_text(
         self, models: Models, prompts: Sequence[str], negative_prompts: Sequence[str] | None
     ) -> Conditioning:
@@ -107,7 +113,8 @@ class StableDiffusion:
             conditioning.embeddings,
             timesteps,
             conditioning.guided,
-            models.lock if shortcuts else None,
+            models.lock,
+            shortcuts,
         )
 
     def decode(

@@ -5,6 +5,7 @@ Modules of the UNet are replaced for as long as a block lasts; the arithmetic st
 
 from __future__ import annotations
 
+import threading
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -22,14 +23,20 @@ CONDITIONED_BY = (
     "num_class_embeds",
     "encoder_hid_dim_type",
     "time_cond_proj_dim",
+    "time_embedding_act_fn",
 )
 
 
 class Swaps:
     """Attributes that stand in for others while a `with` block lasts; may be entered again."""
 
-    def __init__(self) -> None:
-        """Begin with none."""
+    def __init__(self, lock: threading.Lock | None = None) -> None:
+        """Begin with none.
+
+        Args:
+            lock: Held while the block lasts, so that no other thread sees the replacements.
+        """
+        self._lock = lock
         self._swaps: list[tuple[Any, str, Any, Any]] = []
 
     def add(self, owner: object, name: str, replacement: object) -> None:
@@ -38,6 +45,8 @@ class Swaps:
 
     def __enter__(self) -> Swaps:
         """Put the replacements in."""
+        if self._lock is not None:
+            self._lock.acquire()
         for owner, name, _, replacement in self._swaps:
             setattr(owner, name, replacement)
         return self
@@ -51,6 +60,8 @@ class Swaps:
         """Put back what was there."""
         for owner, name, original, _ in reversed(self._swaps):
             setattr(owner, name, original)
+        if self._lock is not None:
+            self._lock.release()
 
 
 class FixedPrompt:
@@ -220,7 +231,8 @@ def _is_plain(attention: Attention) -> bool:
     """Tell whether an attention does nothing beyond what FixedPrompt does."""
     extras = ("spatial_norm", "group_norm", "norm_cross", "norm_q", "norm_k")
     return (
-        not any(getattr(attention, name, None) for name in extras)
+        not isinstance(attention.processor, nn.Module)
+        and not any(getattr(attention, name, None) for name in extras)
         and not attention.residual_connection
         and attention.rescale_output_factor == 1
     )

@@ -1,10 +1,15 @@
 """A model that was found and checked: what everything else needs to know of it."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sdloop.model.config_files import TextConfig, UNetConfig, VaeConfig
+
+if TYPE_CHECKING:
+    from sdloop.model.family import Family
 
 
 @dataclass(frozen=True)
@@ -12,6 +17,7 @@ class ModelSource:
     """A model that was found and checked, with nothing loaded yet.
 
     Attributes:
+        family: What answers for it.
         name: As the user gave it.
         folder: Configs and tokenizer in diffusers' layout; the weights too, unless `checkpoint`.
         checkpoint: A single-file checkpoint that holds all weights, or None.
@@ -22,6 +28,7 @@ class ModelSource:
         scheduler: The content of scheduler_config.json.
     """
 
+    family: Family
     name: str
     folder: Path
     checkpoint: Path | None

@@ -39,9 +39,7 @@ def _count_component(source: ModelSource, component: str, item_bytes: int) -> tu
     except UserError:
         if not source.from_hub:
             raise
-        from sdloop.model.sd import STABLE_DIFFUSION
-
-        network = STABLE_DIFFUSION.make_network(source, component)
+        network = source.family.make_network(source, component)
         numbers = sum(weight.numel() for weight in network.parameters())
         return numbers, numbers * item_bytes
     numbers = sum(prod(shape) for shapes in files.values() for shape in shapes.values())

@@ -111,6 +111,9 @@ class GraphWalker:
 
         Yields:
             One step a row; its tensors are overwritten by the next walk.
+
+        Raises:
+            RuntimeError: Another walk has begun in the same buffers.
         """
         with _current(predict.device):
             captured = self._captured
@@ -118,7 +121,10 @@ class GraphWalker:
                 self._captured = captured = None  # free the old buffers before taking new ones
                 captured = self._captured = _Captured(predict, table, z, self._record)
             captured.start(z, guidance_scale, noise)
+        number = captured.start_number
         for row in range(len(table)):
+            if captured.start_number != number:
+                raise RuntimeError("another walk has begun in the same buffers")
             with _current(predict.device):
                 captured.take(returned[row] if row < len(returned) else None)
             yield captured.step_of(row)
@@ -135,6 +141,7 @@ class _Captured:
         )
         self._input = predict.input_like(z)
         self._replay: Callable[[], None] | None = None
+        self.start_number = 0
 
     def serves(self, predict: Capturable, table: Table, z: Tensor) -> bool:
         """Take a walk over if it needs the same buffers and the same graph."""
@@ -146,6 +153,7 @@ class _Captured:
 
     def start(self, z: Tensor, guidance_scale: float, noise: Tensor | None) -> None:
         """Go to row 0."""
+        self.start_number += 1
         self._buffers.start(z, guidance_scale, noise)
         self._predict.feed(self._input, self._buffers.latents[0])
 

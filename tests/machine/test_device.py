@@ -6,8 +6,7 @@ import platform
 import pytest
 import torch
 
-from sdloop.machine import device as device_module
-from sdloop.machine.device import check_device, choose_device, likely_device
+from sdloop.machine.device import check_device, choose_device
 from sdloop.machine.errors import UserError
 
 
@@ -29,7 +28,7 @@ class Driver:
 def machine(monkeypatch):
     """Return a function that makes this machine look like another one."""
 
-    def look_like(system="Linux", processor="x86_64", driver=None, torch_version="2.13.0+cu130"):
+    def look_like(system="Linux", processor="x86_64", driver=None):
         def load(name):
             assert name == ("nvcuda.dll" if system == "Windows" else "libcuda.so.1")
             if driver is None:
@@ -39,7 +38,6 @@ def machine(monkeypatch):
         monkeypatch.setattr(platform, "system", lambda: system)
         monkeypatch.setattr(platform, "machine", lambda: processor)
         monkeypatch.setattr(ctypes, "CDLL", load)
-        monkeypatch.setattr(device_module.metadata, "version", lambda package: torch_version)
 
     return look_like
 
@@ -69,23 +67,6 @@ def test_mps_is_apples_alone(machine):
         machine(*other)
         with pytest.raises(UserError, match="mps: not there; it needs a Mac"):
             check_device("mps")
-
-
-@pytest.mark.parametrize(
-    ("there", "name", "dtype", "expected"),
-    [
-        ({}, "auto", "auto", ("cpu", "float32")),
-        ({}, "cpu", "bfloat16", ("cpu", "bfloat16")),
-        ({"driver": Driver(1)}, "auto", "auto", ("cuda", "float16")),
-        ({"driver": Driver(1)}, "cuda:0", "float32", ("cuda:0", "float32")),
-        # a build of torch for the CPU alone cannot use what the driver has
-        ({"driver": Driver(1), "torch_version": "2.13.0+cpu"}, "auto", "auto", ("cpu", "float32")),
-        ({"system": "Darwin", "processor": "arm64"}, "auto", "auto", ("mps", "float32")),
-    ],
-)
-def test_likely_device_is_guessed_without_torch(machine, there, name, dtype, expected):
-    machine(**there)
-    assert likely_device(name, dtype) == expected
 
 
 def test_device_that_torch_cannot_use_is_refused():

@@ -75,12 +75,12 @@ def test_a_whole_walk_with_shortcuts_is_the_same(models, guidance_scale):
     expected, ours = (
         collect(
             walk(
-                UNetPredictor(models.unet, embeddings, table.timesteps, guided, lock),
+                UNetPredictor(models.unet, embeddings, table.timesteps, guided, None, shortcuts),
                 table, z, guidance_scale,
             ),
             z, len(table),
         )
-        for lock in (None, models.lock)
+        for shortcuts in (False, True)
     )  # fmt: skip
     torch.testing.assert_close(ours.latents, expected.latents, rtol=0, atol=1e-4)
 

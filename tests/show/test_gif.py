@@ -9,7 +9,7 @@ from PIL import Image, ImageSequence
 
 from sdloop.show.difference import difference_maps, viridis
 from sdloop.show.figure.png import write_frames
-from sdloop.show.figure.strip import default_stages, write_strip
+from sdloop.show.figure.strip import write_strip
 from sdloop.show.figure.table import write_steps
 from sdloop.show.film.gif import hold_last, write_gif
 from sdloop.show.film.palette import IndexedFrame, beside, quantize
@@ -150,11 +150,6 @@ def find_in(canvas, picture):
         np.array_equal(canvas[y : y + height, x : x + width], picture)
         for y, x in zip(*np.nonzero(corner), strict=True)
     )
-
-
-@pytest.mark.parametrize(("rows", "stages"), [(51, (0, 12, 25, 38, 50)), (2, (0, 1)), (1, (0,))])
-def test_default_stages_reach_from_first_to_last(rows, stages):
-    assert default_stages(rows) == stages
 
 
 def test_steps_csv_reads_back(tmp_path):

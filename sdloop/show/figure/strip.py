@@ -39,11 +39,6 @@ class _Layout:
         return max(9, round(self.text * 0.72))
 
 
-def default_stages(rows: int, count: int = 5) -> tuple[int, ...]:
-    """Spread up to `count` stages evenly over the rows, from the first to the last."""
-    return tuple(int(row) for row in np.unique(np.linspace(0, rows - 1, count).round()))
-
-
 def write_strip(
     path: Path,
     images: NDArray[np.uint8],
