@@ -538,9 +538,8 @@ def test_folder_of_an_older_run_is_rendered_and_found_finished(tiny_config, tmp_
 def test_readmes_python_runs_as_written(block, tmp_path):
     root = CONFIGS[0].parents[1]
     blocks = re.findall(r"```python\n(.*?)```", (root / "README.md").read_text(), re.DOTALL)
-    code = blocks[0].replace(
-        "seed=3", f'seed=3", "output={tmp_path}/run", "scheduler.num_steps=2", "export.stages=null'
-    )
+    few = f'seed=3", "output={tmp_path}/run", "scheduler.num_steps=2", "export.stages=null'
+    code = blocks[0].replace("seed=3", few)
     later = blocks[1].replace("num_steps=50", "num_steps=2") if block else ""
     done = subprocess.run(
         [sys.executable, "-c", code if not block else f"import sdloop\n{later}"],
