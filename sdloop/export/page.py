@@ -32,6 +32,7 @@ from sdloop.sampler.table import Table
 
 PAGE_BYTES = 7_900_000  # of a page with one run
 SHARED_PAGE_BYTES = 6_000_000  # a run's part of a page with several
+COUNTERS = ("row", "timestep", "base_frame", "tries")  # in the table, but no number to chart
 BASE64_GROWTH = 4 / 3
 WORDS_BYTES = 150_000  # what a run takes beside its pictures, and the page itself
 TURNING = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")  # text's direction
@@ -66,7 +67,8 @@ class PageRun:
         z0_hat: uint8 (rows, H, W, 3), the decoded predictions; None where there are none.
         differences: float32 (rows, H, W), in 8-bit levels.
         schedule: The table that made the run.
-        numbers: Of every step: name -> (rows,); those of floating point can be charted.
+        numbers: Of every step: name -> (rows,); those of floating point can be charted,
+            but for COUNTERS.
         stages: The rows that are marked.
         files: Names of files in `folder` to link to; the page leaves itself out.
         stills: More pictures.
@@ -189,7 +191,7 @@ def _charted(numbers: Mapping[str, NDArray[np.number]]) -> dict[str, list[float 
     return {
         name: [None if math.isnan(value) else value for value in column.tolist()]
         for name, column in numbers.items()
-        if np.issubdtype(column.dtype, np.floating)
+        if name not in COUNTERS and np.issubdtype(column.dtype, np.floating)
     }
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from sdloop.sampler.buffers import RowBuffers
-from sdloop.sampler.loop import Step
+from sdloop.sampler.loop import Step, check_noise
 from sdloop.sampler.table import Table
 
 
@@ -112,6 +112,7 @@ class GraphWalker:
         Yields:
             One step a row; its tensors are overwritten by the next walk.
         """
+        check_noise(table, noise)
         with _current(predict.device):
             captured = self._captured
             if captured is None or not captured.serves(predict, table, z):
