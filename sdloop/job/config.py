@@ -47,6 +47,18 @@ def _check_path(text: str) -> str:
     return _without_controls(text, allowed="")
 
 
+def _check_sampler(name: str) -> str:
+    """Refuse what no sampler is called."""
+    if name != "model":
+        from sdloop.sampler.methods import find_method
+
+        try:
+            find_method(name)
+        except UserError as error:
+            raise ValueError(str(error).partition(": ")[2]) from None
+    return name
+
+
 def _without_controls(text: str, allowed: str) -> str:
     """Name the first control character (C0, C1) or lone surrogate."""
     for char in text:
@@ -80,12 +92,14 @@ class _Frozen(BaseModel):
 class SchedulerConfig(_Frozen):
     """Which sampler; what is null is taken from the model's own scheduler config."""
 
-    type: Literal["model", "ddim", "pndm"] = "model"
+    type: Annotated[str, AfterValidator(_check_sampler)] = "model"
     num_steps: Annotated[int, Field(ge=1, le=1000)] = 50
     timestep_spacing: Literal["leading", "linspace", "trailing"] | None = None
     steps_offset: Annotated[int, Field(ge=0, le=999)] | None = None
     set_alpha_to_one: bool | None = None
     skip_prk_steps: bool | None = None
+    sigmas: Literal["trained", "karras", "exponential", "beta", "lu", "flow"] | None = None
+    eta: Annotated[float, Field(ge=0, le=1)] | None = None
 
 
 class DecodeConfig(_Frozen):

@@ -69,6 +69,7 @@ class Engine:
         z: Tensor,
         conditioning: Conditioning,
         guidance_scale: float,
+        noise: Tensor | None = None,
         returned: Sequence[Tensor] = (),
     ) -> Iterator[Step]:
         """Walk the table's rows.
@@ -81,6 +82,8 @@ class Engine:
             z: float32 (samples, channels, h, w), frame 0, on the networks' device.
             conditioning: What the family made of the prompts.
             guidance_scale: s in uncond + s (cond - uncond).
+            noise: float32 (rows, samples, channels, h, w), on the networks' device; None where the
+                table adds none.
             returned: What the network returned in the first rows of this very walk, where that is
                 known already; it is not asked about these.
 
@@ -91,5 +94,5 @@ class Engine:
         shortcuts = self._graph is None and not self.compiled
         predict = self.family.predictor(self.models, conditioning, timesteps, shortcuts)
         if self._graph is not None:
-            return self._graph.walk(predict, table, z, guidance_scale, returned=returned)
-        return walk(Replay(predict, returned, z.device), table, z, guidance_scale)
+            return self._graph.walk(predict, table, z, guidance_scale, noise, returned)
+        return walk(Replay(predict, returned, z.device), table, z, guidance_scale, noise)

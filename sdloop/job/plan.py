@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ from sdloop.machine.device import check_device, choose_device, is_half, name_of
 from sdloop.machine.errors import UserError
 from sdloop.model.find import find
 from sdloop.sampler.methods import make_table
-from sdloop.sampler.scheduler_config import SchedulerSettings, read_settings
+from sdloop.sampler.scheduler_config import SchedulerSettings, override, read_settings
 from sdloop.show.figure.limits import check_delays, fitting_scale
 from sdloop.show.mask import read_mask
 
@@ -27,7 +27,14 @@ if TYPE_CHECKING:
 
 DEFAULT_STAGES = 5
 SMALL_PX = 256  # pictures are enlarged to about this size where no scale is given
-OVERRIDABLE = ("timestep_spacing", "steps_offset", "set_alpha_to_one", "skip_prk_steps")
+OVERRIDABLE = (
+    "timestep_spacing",
+    "steps_offset",
+    "set_alpha_to_one",
+    "skip_prk_steps",
+    "sigmas",
+    "eta",
+)
 
 
 @dataclass(frozen=True)
@@ -178,10 +185,7 @@ def _settings(config: RunConfig, source: ModelSource) -> SchedulerSettings:
     """Put the config's values over those of the model's scheduler."""
     given = config.scheduler
     settings = read_settings(source.scheduler, None if given.type == "model" else given.type)
-    overrides = {key: getattr(given, key) for key in OVERRIDABLE}
-    return replace(
-        settings, **{key: value for key, value in overrides.items() if value is not None}
-    )
+    return override(settings, {key: getattr(given, key) for key in OVERRIDABLE})
 
 
 def _check_stages(config: RunConfig, rows: int) -> None:

@@ -18,7 +18,15 @@ from sdloop.machine.errors import UserError, shown
 from sdloop.machine.memory import is_out_of_memory
 from sdloop.model.predictor import UNetPredictor
 from sdloop.model.weight_files import stamp_weights
-from sdloop.sampler.loop import Denoised, Step, collect, first_bad_row, initial_noise, walk
+from sdloop.sampler.loop import (
+    Denoised,
+    Step,
+    collect,
+    first_bad_row,
+    fresh_noise,
+    initial_noise,
+    walk,
+)
 from sdloop.sampler.trajectory import Trajectory
 
 if TYPE_CHECKING:
@@ -36,6 +44,7 @@ def denoise(
     z: Tensor,
     embeddings: Tensor,
     guidance_scale: float = 7.5,
+    noise: Tensor | None = None,
 ) -> Denoised:
     """Walk the table's rows from noise to picture and keep every frame.
 
@@ -45,6 +54,7 @@ def denoise(
         z: (batch, 4, h, w), frame 0, on any device.
         embeddings: (2 batch, tokens, width), [uncond, cond]; (batch, ...) for guidance_scale 1.
         guidance_scale: s in uncond + s (cond - uncond); 1 means the conditional output alone.
+        noise: (rows, batch, 4, h, w), fresh noise, where the table adds any.
 
     Returns:
         The frames and what was predicted on the way.
@@ -54,7 +64,7 @@ def denoise(
     """
     z = z.to(unet.device)
     predict = UNetPredictor(unet, embeddings, table.timesteps.tolist(), guidance_scale != 1)
-    return collect(walk(predict, table, z, guidance_scale), z, len(table))
+    return collect(walk(predict, table, z, guidance_scale, noise), z, len(table))
 
 
 def open_progress(plan: Plan, engine: Engine) -> Progress:
@@ -100,9 +110,9 @@ def sample(plan: Plan, engine: Engine, progress: Progress, stages: Stages) -> Tr
     with stages.stage("denoise", rows, kept) as advance:
         denoised = None
         try:
-            z = initial_noise([plan.config.seed], *plan.latent_shape).to(engine.models.device)
+            z, noise = _draw(plan, engine)
             steps = engine.walk(
-                plan.table, z, conditioning, plan.config.guidance_scale, progress.returned
+                plan.table, z, conditioning, plan.config.guidance_scale, noise, progress.returned
             )
             denoised = collect(_told(progress.keep(steps), kept, stages, advance), z, rows)
         except (MemoryError, RuntimeError) as error:
@@ -117,8 +127,17 @@ def sample(plan: Plan, engine: Engine, progress: Progress, stages: Stages) -> Tr
             f"denoise: row {bad} (timestep {plan.table.timesteps[bad]:g}) gave values that are "
             f"not finite in {name_of(plan.dtype)}; try dtype=float32"
         )
-    timesteps = torch.from_numpy(plan.table.timesteps).to(torch.int64)
+    timesteps = torch.from_numpy(plan.table.timesteps)
     return Trajectory.of_sample(denoised, timesteps, plan.config.model_dump(mode="json"))
+
+
+def _draw(plan: Plan, engine: Engine) -> tuple[Tensor, Tensor | None]:
+    """Draw frame 0, and the fresh noise of the rows where they add any."""
+    seeds, device = [plan.config.seed], engine.models.device
+    z = plan.table.init * initial_noise(seeds, *plan.latent_shape).to(device)
+    if not plan.table.noisy:
+        return z, None
+    return z, fresh_noise(seeds, len(plan.table), *plan.latent_shape).to(device)
 
 
 def _encode(plan: Plan, engine: Engine, stages: Stages) -> Conditioning:

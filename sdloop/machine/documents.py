@@ -68,12 +68,13 @@ def read_file(path: Path, named: str, limit_bytes: int = LARGEST_BYTES) -> bytes
     return content
 
 
-def parse_json(content: bytes | str, named: str) -> dict[str, Any]:
+def parse_json(content: bytes | str, named: str, infinities: bool = False) -> dict[str, Any]:
     """Read a JSON object.
 
     Args:
         content: The JSON text, UTF-8.
         named: What a message calls it.
+        infinities: Whether NaN, Infinity and -Infinity are read, which JSON does not have.
 
     Returns:
         The object.
@@ -84,7 +85,10 @@ def parse_json(content: bytes | str, named: str) -> dict[str, Any]:
     try:
         text = content if isinstance(content, str) else content.decode("utf-8")
         values = json.loads(
-            text, parse_constant=_no_constant, parse_int=_integer, object_pairs_hook=_no_duplicates
+            text,
+            parse_constant=float if infinities else _no_constant,
+            parse_int=_integer,
+            object_pairs_hook=_no_duplicates,
         )
     except (ValueError, RecursionError) as error:
         raise UserError(f"{named} is not JSON: {reason_of(error)}") from None

@@ -161,12 +161,13 @@ class TokenizerConfig(Part):
 P = TypeVar("P", bound=Part)
 
 
-def read_json(name: str, path: Path) -> dict[str, Any]:
+def read_json(name: str, path: Path, infinities: bool = False) -> dict[str, Any]:
     """Read one JSON file of a model.
 
     Args:
         name: The model's, as the user gave it.
         path: The file.
+        infinities: Whether it may say Infinity, as diffusers' scheduler configs do.
 
     Returns:
         Its object.
@@ -178,7 +179,7 @@ def read_json(name: str, path: Path) -> dict[str, Any]:
     if not path.exists():
         where = f"{path.parent.name}/{path.name}"
         raise UserError(f"model = {name}: has no {where}; a model is a folder in diffusers' layout")
-    return parse_json(read_file(path, part), part)
+    return parse_json(read_file(path, part), part, infinities)
 
 
 def read_part(name: str, path: Path, kind: type[P]) -> P:

@@ -40,7 +40,7 @@ class StableDiffusion:
         text = read_part(name, folder / "text_encoder/config.json", TextConfig)
         unet = read_part(name, folder / "unet/config.json", UNetConfig)
         vae = read_part(name, folder / "vae/config.json", VaeConfig)
-        scheduler = read_json(name, folder / "scheduler/scheduler_config.json")
+        scheduler = read_json(name, folder / "scheduler/scheduler_config.json", infinities=True)
         widths = unet.cross_attention_dim
         expected = (
             ("unet has in_channels", unet.in_channels, vae.latent_channels),

@@ -85,7 +85,7 @@ class RowBuffers:
             z0_hat=stack(rows),
             guidance=stack(rows) if guided else None,
             kept=stack(slots.count),
-            noise=stack(rows) if table.c.any() else None,
+            noise=stack(rows) if table.noisy else None,
             returned=torch.zeros(returned, device=device, dtype=dtype),
         )
 
@@ -130,6 +130,6 @@ class RowBuffers:
         self.latents.index_copy_(0, self.row + 1, z_next[None])
         self.z0_hat.index_copy_(0, self.row, predict_clean(coefficients, z, output)[None])
         if self.guidance is not None and push is not None:
-            self.guidance.index_copy_(0, self.row, (coefficients.eps_from_output * push)[None])
+            self.guidance.index_copy_(0, self.row, (coefficients.guidance_from_output * push)[None])
         self.row.add_(1)
         return z_next

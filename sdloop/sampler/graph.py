@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from sdloop.sampler.buffers import RowBuffers
-from sdloop.sampler.loop import Step
+from sdloop.sampler.loop import Step, check_noise
 from sdloop.sampler.table import Table
 
 
@@ -115,6 +115,7 @@ class GraphWalker:
         Raises:
             RuntimeError: Another walk has begun in the same buffers.
         """
+        check_noise(table, noise)
         with _current(predict.device):
             captured = self._captured
             if captured is None or not captured.serves(predict, table, z):

@@ -56,7 +56,7 @@ class Denoised:
 
 
 def initial_noise(seeds: Sequence[int], channels: int, height: int, width: int) -> Tensor:
-    """Draw frame 0, float32 on the CPU, so that a seed means the same noise on every device.
+    """Draw noise for frame 0, float32 on the CPU: a seed means the same on every device.
 
     Args:
         seeds: One seed a sample.
@@ -65,11 +65,37 @@ def initial_noise(seeds: Sequence[int], channels: int, height: int, width: int) 
         width: Latent width.
 
     Returns:
-        (len(seeds), channels, height, width), standard normal.
+        (len(seeds), channels, height, width), standard normal; frame 0 is `Table.init` times it.
     """
     shape = (1, channels, height, width)
     draws = [torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
     return torch.cat(draws)
+
+
+def fresh_noise(seeds: Sequence[int], rows: int, channels: int, height: int, width: int) -> Tensor:
+    """Draw the fresh noise of every row, as diffusers' schedulers draw it one row after another.
+
+    It comes from the generator that drew frame 0, behind it, so that it follows from the seed
+    alone: neither resuming nor a sample's neighbours in a batch change it.
+
+    Args:
+        seeds: As of `initial_noise`.
+        rows: The table's.
+        channels: As of `initial_noise`.
+        height: As of `initial_noise`.
+        width: As of `initial_noise`.
+
+    Returns:
+        float32 (rows, len(seeds), channels, height, width), on the CPU.
+    """
+    shape = (channels, height, width)
+    noise = torch.empty((rows, len(seeds), *shape))
+    for sample, seed in enumerate(seeds):
+        generator = torch.Generator().manual_seed(seed)
+        torch.randn(shape, generator=generator)  # frame 0
+        for row in range(rows):
+            noise[row, sample] = torch.randn(shape, generator=generator)
+    return noise
 
 
 @torch.no_grad()
@@ -95,7 +121,11 @@ def walk(
 
     Yields:
         One step a row.
+
+    Raises:
+        ValueError: The table adds noise, and there is none.
     """
+    check_noise(table, noise)
     slots = Slots.allocate(table)
     last_base = {base: row for row, base in enumerate(table.base.tolist())}
     frames = {0: z}
@@ -114,10 +144,20 @@ def walk(
             None if noise is None else noise[row],
         )
         z0_hat = predict_clean(coefficients, z, output)
-        guidance = None if push is None else coefficients.eps_from_output * push
+        guidance = None if push is None else coefficients.guidance_from_output * push
         z = frames[row + 1] = z_next
         frames = {frame: held for frame, held in frames.items() if last_base.get(frame, -1) > row}
         yield Step(row, z, z0_hat, guidance, returned)
+
+
+def check_noise(table: Table, noise: Tensor | None) -> None:
+    """Refuse a walk without the noise that its table adds.
+
+    Raises:
+        ValueError: It is not there.
+    """
+    if table.noisy and noise is None:
+        raise ValueError("this table needs fresh noise; see fresh_noise")
 
 
 def collect(steps: Iterable[Step], z: Tensor, rows: int) -> Denoised:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sdloop.machine.errors import UserError
-from sdloop.sampler.scheduler_config import SchedulerSettings, alphas_cumprod
+from sdloop.sampler.settings import SchedulerSettings, alphas_cumprod
 from sdloop.sampler.table import Level
 
 
@@ -23,14 +23,21 @@ class NoiseLevels:
         """Return the level of a trained time; below 0 lies the end.
 
         Raises:
-            UserError: The time lies beyond the last trained one.
+            UserError: The time lies beyond the last trained one, or eps says nothing there.
         """
         if t >= len(self._alphas):
             raise UserError(
                 f"scheduler.num_steps with steps_offset = {self._settings.steps_offset}: timestep "
                 f"{t} is beyond the last trained one, {len(self._alphas) - 1}; take fewer steps"
             )
-        return Level.of_alpha(self._alphas[t] if t >= 0 else self._final)
+        level = Level.of_alpha(self._alphas[t] if t >= 0 else self._final)
+        if level.signal == 0 and self._settings.prediction_type == "epsilon":
+            raise UserError(
+                "model's scheduler config: rescale_betas_zero_snr = True leaves nothing but noise "
+                f"at timestep {t}, where a prediction of epsilon says nothing of the picture; "
+                "allowed: prediction_type v_prediction, or timestep_spacing leading"
+            )
+        return level
 
 
 def space_timesteps(settings: SchedulerSettings, num_steps: int) -> list[int]:
@@ -54,9 +61,29 @@ def space_timesteps(settings: SchedulerSettings, num_steps: int) -> list[int]:
         ascending = np.arange(trained, 0, -trained / num_steps).round()[::-1] - 1
     else:
         ascending = np.arange(num_steps) * float(trained // num_steps) + settings.steps_offset
-    if ascending[0] < 0:  # the last stride, rounded, may leave room for one timestep too many
+    check_spaced(settings, num_steps, ascending[::-1])
+    return [int(t) for t in ascending[::-1]]
+
+
+def check_spaced(settings: SchedulerSettings, num_steps: int, times: NDArray[np.floating]) -> None:
+    """Refuse times that leave the trained ones.
+
+    Args:
+        settings: The scheduler's.
+        num_steps: How many steps were asked for.
+        times: From noise to picture.
+
+    Raises:
+        UserError: The first or the last lies outside.
+    """
+    last = settings.num_train_timesteps - 1
+    if times[0] > last:
+        raise UserError(
+            f"scheduler.num_steps with steps_offset = {settings.steps_offset}: timestep "
+            f"{times[0]:.0f} is beyond the last trained one, {last}; take fewer steps"
+        )
+    if times[-1] < 0:  # the last stride, rounded, may leave room for one timestep too many
         raise UserError(
             f"scheduler.num_steps = {num_steps}: with timestep_spacing trailing diffusers goes on "
-            f"to timestep {ascending[0]:.0f}; take another number of steps"
+            f"to timestep {times[-1]:.0f}; take another number of steps"
         )
-    return [int(t) for t in ascending[::-1]]

@@ -1,73 +1,50 @@
-"""diffusers' scheduler_config.json -> settings, and the noise levels that they mean."""
+"""diffusers' scheduler_config.json -> settings."""
+
+from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from dataclasses import replace
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from sdloop.machine.errors import UserError, explain, shown
+from sdloop.sampler.methods import METHODS, find_method, list_names
+from sdloop.sampler.methods.method import SPREAD_OF, Method
+from sdloop.sampler.settings import SchedulerSettings, alphas_cumprod
 
-Floats = NDArray[np.float64]
+__all__ = ["SchedulerSettings", "alphas_cumprod", "override", "read_settings"]
 
-CLASS_KINDS = {"DDIMScheduler": "ddim", "PNDMScheduler": "pndm"}
+BETAS = (
+    "num_train_timesteps",
+    "beta_start",
+    "beta_end",
+    "beta_schedule",
+    "trained_betas",
+    "prediction_type",
+)
 ALLOWED = {
-    "prediction_type": ("epsilon", "v_prediction"),
     "timestep_spacing": ("leading", "linspace", "trailing"),
     "beta_schedule": ("linear", "scaled_linear", "squaredcos_cap_v2"),
     "clip_sample": (False,),
     "thresholding": (False,),
-    "rescale_betas_zero_snr": (False,),
+    "use_dynamic_shifting": (False,),
+    "invert_sigmas": (False,),
+    "solver_p": (None,),
+    "solver_type": ("midpoint", "heun", "bh1", "bh2", "logrho"),
 }
-
-
+FREE = ("set_alpha_to_one", "skip_prk_steps")  # may be said of a method that has no use for them
 LEAST_ALPHA = 1e-12  # below it a frame holds no trace of the picture, and 1 / alpha is no number
+_SETTINGS = TypeAdapter(SchedulerSettings)
 
 
-class _Numbers(BaseModel):
-    """The numbers of a scheduler_config.json, within what a trained model can have."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
-
-    num_train_timesteps: Annotated[int, Field(ge=1, le=10_000)] = 1000
-    beta_start: Annotated[float, Field(ge=0, lt=1)] = 0.0001
-    beta_end: Annotated[float, Field(gt=0, lt=1)] = 0.02
-    beta_schedule: str = "linear"
-    trained_betas: tuple[Annotated[float, Field(ge=0, lt=1)], ...] | None = None
-    prediction_type: str = "epsilon"
-    timestep_spacing: str = "leading"
-    steps_offset: Annotated[int, Field(ge=0, le=9999)] = 0
-    set_alpha_to_one: bool = True
-    skip_prk_steps: bool = False
-
-
-@dataclass(frozen=True)
-class SchedulerSettings:
-    """What a diffusers scheduler_config.json says, as far as a deterministic sampler needs it."""
-
-    kind: Literal["ddim", "pndm"]
-    num_train_timesteps: int = 1000
-    beta_start: float = 0.0001
-    beta_end: float = 0.02
-    beta_schedule: str = "linear"
-    trained_betas: tuple[float, ...] | None = None
-    prediction_type: Literal["epsilon", "v_prediction"] = "epsilon"
-    timestep_spacing: str = "leading"
-    steps_offset: int = 0
-    set_alpha_to_one: bool = True
-    skip_prk_steps: bool = False
-
-
-def read_settings(
-    config: Mapping[str, Any], kind: Literal["ddim", "pndm"] | None = None
-) -> SchedulerSettings:
+def read_settings(config: Mapping[str, Any], name: str | None = None) -> SchedulerSettings:
     """Read diffusers' scheduler config, with the defaults of diffusers' scheduler classes.
 
     Args:
         config: The content of scheduler_config.json.
-        kind: Overrides the class that the config names; its other values are kept.
+        name: A method's, which overrides the class that the config names, as
+            `Scheduler.from_config` does; values that the config has are kept.
 
     Returns:
         The settings.
@@ -75,52 +52,113 @@ def read_settings(
     Raises:
         UserError: The class or a value is not supported; the message names it.
     """
-    named = CLASS_KINDS.get(str(config.get("_class_name")))
-    chosen = kind or named
-    if chosen is None:
+    method, spread = _method_of(config), None
+    if name is not None:
+        method, spread = find_method(name)
+    if method is None:
         raise UserError(
             f"scheduler.type = model: the model's {shown(config.get('_class_name'))} is not "
-            "supported; allowed: scheduler.type=ddim, scheduler.type=pndm"
+            f"supported; choose another by scheduler.type=; allowed: {list_names()}"
         )
-    values = {"clip_sample": named == "ddim", "set_alpha_to_one": chosen == "ddim", **config}
-    if chosen == "pndm":  # it has no such options
-        values |= {"clip_sample": False, "thresholding": False, "rescale_betas_zero_snr": False}
-    for key, allowed in ALLOWED.items():
+    values = {**method.options, **_said(config, method), **method.fixed}
+    values |= method.forced if name is not None else {}
+    _check_allowed(values, method)
+    try:
+        known = {key: value for key, value in values.items() if key not in SPREAD_OF}
+        chosen = {"kind": method.name, "sigmas": spread or _spread_of(values)}
+        settings = _SETTINGS.validate_python({**known, **chosen})
+    except ValidationError as error:
+        raise UserError(f"model's scheduler config: {explain(error)}") from None
+    _check_numbers(settings)
+    return settings
+
+
+def override(settings: SchedulerSettings, values: Mapping[str, Any]) -> SchedulerSettings:
+    """Put a run's own values over a model's.
+
+    Args:
+        settings: The model's.
+        values: By the settings' names; None leaves a value as it is.
+
+    Returns:
+        The settings.
+
+    Raises:
+        UserError: The method has no such option.
+    """
+    method = METHODS[settings.kind]
+    changed = {}
+    for key, value in values.items():
+        if value is None or value == getattr(settings, key):
+            continue
+        takes = value in ("trained", *method.spreads) if key == "sigmas" else key in method.options
+        if not (takes or key in FREE):
+            raise UserError(f"scheduler.{key} = {shown(value)}: {method.name} has no such option")
+        changed[key] = value
+    changed_settings = replace(settings, **changed)
+    _check_numbers(changed_settings)
+    return changed_settings
+
+
+def _method_of(config: Mapping[str, Any]) -> Method | None:
+    """Find the method that a config's class and options mean."""
+    for method in METHODS.values():
+        if method.scheduler != config.get("_class_name"):
+            continue
+        values = {**method.options, **_said(config, method)}
+        if all(values[key] == value for key, value in method.forced.items()):
+            return method
+    return next((m for m in METHODS.values() if m.scheduler == config.get("_class_name")), None)
+
+
+def _said(config: Mapping[str, Any], method: Method) -> dict[str, Any]:
+    """Return what a config says that a method's class reads; the rest is another class's."""
+    own = method.own if config.get("_class_name") == method.scheduler else {}
+    read = {key: value for key, value in config.items() if key in (*BETAS, *method.options)}
+    return {**own, **read}
+
+
+def _check_allowed(values: Mapping[str, Any], method: Method) -> None:
+    """Refuse by name what is not linear, or not known."""
+    for key, allowed in {
+        **ALLOWED, "prediction_type": method.predictions, **method.allowed
+    }.items():  # fmt: skip
         if key in values and values[key] not in allowed:
             choices = ", ".join(str(choice) for choice in allowed)
             raise UserError(
                 f"model's scheduler config: {key} = {shown(values[key])} is not supported for "
-                f"{chosen}; allowed: {choices}"
+                f"{method.name}; allowed: {choices}"
             )
-    try:
-        numbers = _Numbers.model_validate(values)
-    except ValidationError as error:
-        raise UserError(f"model's scheduler config: {explain(error)}") from None
-    settings = SchedulerSettings(chosen, **numbers.model_dump())  # type: ignore[arg-type]
+
+
+def _spread_of(values: Mapping[str, Any]) -> str:
+    """Read how the levels are spread from diffusers' flags."""
+    chosen = [option for option in SPREAD_OF if values.get(option)]
+    if len(chosen) > 1:
+        raise UserError(
+            f"model's scheduler config: {chosen[0]} = True and {chosen[1]} = True are not "
+            "supported together; allowed: one of them"
+        )
+    return SPREAD_OF[chosen[0]] if chosen else "trained"
+
+
+def _check_numbers(settings: SchedulerSettings) -> None:
+    """Refuse numbers that do not go together."""
     betas, steps = settings.trained_betas, settings.num_train_timesteps
     if betas is not None and len(betas) != steps:
         raise UserError(
             f"model's scheduler config: trained_betas are {len(betas)}; num_train_timesteps {steps}"
         )
     least = alphas_cumprod(settings)[-1]
-    if least < LEAST_ALPHA:
+    if least < LEAST_ALPHA and not settings.rescale_betas_zero_snr:
         raise UserError(
             f"model's scheduler config: its betas leave {least:.1e} of the picture's power at the "
             f"last timestep; allowed: {LEAST_ALPHA:.0e} or more"
         )
-    return settings
-
-
-def alphas_cumprod(settings: SchedulerSettings) -> Floats:
-    """Return the cumulative product of 1 - beta, float64 (num_train_timesteps,)."""
-    steps = settings.num_train_timesteps
-    if settings.trained_betas is not None:
-        betas: Floats = np.array(settings.trained_betas, dtype=np.float64)
-    elif settings.beta_schedule == "linear":
-        betas = np.linspace(settings.beta_start, settings.beta_end, steps)
-    elif settings.beta_schedule == "scaled_linear":
-        betas = np.linspace(settings.beta_start**0.5, settings.beta_end**0.5, steps) ** 2
-    else:  # squaredcos_cap_v2, Nichol and Dhariwal 2021 (arXiv:2102.09672, eq. 17)
-        edges = np.cos((np.arange(steps + 1) / steps + 0.008) / 1.008 * np.pi / 2) ** 2
-        betas = np.minimum(1 - edges[1:] / edges[:-1], 0.999)
-    return np.cumprod(1 - betas, dtype=np.float64)
+    flow = settings.prediction_type == "flow_prediction"
+    if settings.kind != "flow_euler" and flow != (settings.sigmas == "flow"):
+        raise UserError(
+            f"model's scheduler config: prediction_type = {settings.prediction_type} does not go "
+            f"with sigmas that are {settings.sigmas}; allowed: flow_prediction with "
+            "use_flow_sigmas = True"
+        )

@@ -19,7 +19,7 @@ COEFFICIENTS = (
     "q",
     "z0_from_z",
     "z0_from_output",
-    "eps_from_output",
+    "guidance_from_output",
 )
 
 
@@ -33,7 +33,7 @@ class Coefficients(NamedTuple):
     q: Number
     z0_from_z: Number
     z0_from_output: Number
-    eps_from_output: Number
+    guidance_from_output: Number
 
     @classmethod
     def of_table(cls, table: Table) -> list[Coefficients]:

@@ -20,7 +20,9 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-Prediction = Literal["epsilon", "v_prediction"]
+Prediction = Literal["epsilon", "v_prediction", "sample", "flow_prediction"]
+
+Keeps = Literal["output", "eps", "z0"]
 
 
 class Level(NamedTuple):
@@ -33,6 +35,27 @@ class Level(NamedTuple):
     def of_alpha(cls, alpha_cumprod: float) -> Level:
         """Return the level of a cumulative alpha, the signal's share of the power."""
         return cls(float(np.sqrt(alpha_cumprod)), float(np.sqrt(1 - alpha_cumprod)))
+
+    @classmethod
+    def of_sigma(cls, sigma: float) -> Level:
+        """Return the level of sigma = noise / signal, at a power of 1."""
+        signal = 1 / float(np.sqrt(1 + sigma**2))
+        return cls(signal, sigma * signal)
+
+    @classmethod
+    def of_flow(cls, sigma: float) -> Level:
+        """Return the level of a flow's sigma, the noise's share: signal + noise = 1."""
+        return cls(1 - sigma, sigma)
+
+    @property
+    def sigma(self) -> float:
+        """Return noise / signal; infinite where no signal is left."""
+        return self.noise / self.signal if self.signal else np.inf
+
+    @property
+    def log_snr_half(self) -> float:
+        """Return ln(signal / noise), which exponential integrators take for time."""
+        return float(np.log(self.signal) - np.log(self.noise)) if self.noise else np.inf
 
 
 @dataclass(frozen=True)
@@ -61,7 +84,7 @@ class Row:
     b: float
     weights: Mapping[int, float]
     c: float = 0.0
-    keeps: Literal["output", "eps", "z0"] = "output"
+    keeps: Keeps = "output"
 
 
 @dataclass(frozen=True)
@@ -88,6 +111,10 @@ class Table:
         z0_from_output: See `z0_from_z`.
         eps_from_z: With `eps_from_output`, eps = eps_from_z z + eps_from_output output.
         eps_from_output: See `eps_from_z`; 1 where the network predicts eps itself.
+        guidance_from_output: What turns cond - uncond into the guidance that is kept: into eps as
+            `eps_from_output`; where the frame is all noise, so that eps is z whatever the network
+            says, 1: there the guidance is the output's own.
+        init: The factor of standard normal noise that makes frame 0.
     """
 
     timesteps: Floats
@@ -108,6 +135,8 @@ class Table:
     z0_from_output: Floats
     eps_from_z: Floats
     eps_from_output: Floats
+    guidance_from_output: Floats
+    init: float = 1.0
 
     def __len__(self) -> int:
         """Return the number of rows, which is not always the number of steps."""
@@ -121,21 +150,34 @@ class Table:
         )
 
     @property
+    def noisy(self) -> bool:
+        """Tell whether any row adds fresh noise."""
+        return bool(self.c.any())
+
+    @property
     def retakes(self) -> NDArray[np.bool_]:
         """Tell for each row whether it takes a step again, from an earlier frame."""
         return self.base != np.arange(len(self))
+
+    @property
+    def tries(self) -> NDArray[np.bool_]:
+        """Tell for each row whether it only tries: no row goes on from its frame."""
+        return ~np.isin(np.arange(1, len(self) + 1), [*self.base, len(self)])
 
 
 Schedule = Table  # as it was called when there were two samplers
 
 
-def tabulate(rows: Sequence[Row], prediction: Prediction) -> Table:
+def tabulate(rows: Sequence[Row], prediction: Prediction, init: float = 1.0) -> Table:
     """Turn a method's rows into a table.
 
     Args:
         rows: In the order of the network's calls.
-        prediction: What the network returns: "epsilon", or "v_prediction" (Salimans and Ho 2022,
-            arXiv:2202.00512): v = signal eps - noise z0.
+        prediction: What the network returns: "epsilon"; "sample", z0 itself; "v_prediction"
+            (Salimans and Ho 2022, arXiv:2202.00512): v = signal eps - noise z0; or
+            "flow_prediction" (Lipman et al. 2023, arXiv:2210.02747): eps - z0, where
+            signal + noise = 1.
+        init: The factor of standard normal noise that makes frame 0.
 
     Returns:
         The table.
@@ -143,11 +185,13 @@ def tabulate(rows: Sequence[Row], prediction: Prediction) -> Table:
     signal, noise = (np.array(values) for values in zip(*(row.at for row in rows), strict=True))
     nothing, all_of_it = np.zeros(len(rows)), np.ones(len(rows))
     if prediction == "v_prediction":
-        z0 = (signal, -noise)
-        eps = (noise, signal)
+        z0, eps = (signal, -noise), (noise, signal)
+    elif prediction == "flow_prediction":
+        z0, eps = (all_of_it, -noise), (all_of_it, signal)
+    elif prediction == "sample":
+        z0, eps = (nothing, all_of_it), (1 / noise, -signal / noise)
     else:
-        z0 = (1 / signal, -noise / signal)
-        eps = (nothing, all_of_it)
+        z0, eps = (1 / signal, -noise / signal), (nothing, all_of_it)
     kept = {"output": (nothing, all_of_it), "eps": eps, "z0": z0}
     p, q = (
         np.array([kept[row.keeps][part][number] for number, row in enumerate(rows)])
@@ -176,4 +220,6 @@ def tabulate(rows: Sequence[Row], prediction: Prediction) -> Table:
         z0_from_output=z0[1],
         eps_from_z=eps[0],
         eps_from_output=eps[1],
+        guidance_from_output=np.where(eps[1] == 0, 1.0, eps[1]),
+        init=init,
     )

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from sdloop.sampler.loop import Denoised
     from sdloop.sampler.table import Table
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
+READABLE = {3: "I64", 4: "F64"}  # format version -> the dtype of its timesteps
 METADATA_KEY = "sdloop"
 REQUIRED = ("latents", "z0_hat", "timesteps")
 OPTIONAL = ("guidance",)
@@ -37,7 +38,7 @@ class Trajectory:
     Attributes:
         latents: float32 (rows + 1, 4, h, w), in the UNet's scale.
         z0_hat: float32 (rows, 4, h, w).
-        timesteps: int64 (rows,).
+        timesteps: float64 (rows,); between two trained times where a sampler asks there.
         guidance: float32 (rows, 4, h, w), eps_cond - eps_uncond; None without guidance.
         config: The run's config, as plain values.
     """
@@ -56,7 +57,7 @@ class Trajectory:
 
         Args:
             denoised: What the loop returned.
-            timesteps: int64 (rows,).
+            timesteps: float64 (rows,).
             config: The run's config, as plain values.
             sample: Which of the batch.
 
@@ -85,6 +86,8 @@ class Trajectory:
             uncond   = eps - s guidance
             cond     = uncond + guidance
 
+        Where a frame is all noise, both are z.
+
         Args:
             table: The sampler's, that made the trajectory.
 
@@ -98,12 +101,15 @@ class Trajectory:
         guided = (self.latents[:-1].double() - signal * self.z0_hat.double()) / noise
         if self.guidance is None:
             return None, guided.float()
-        uncond = guided - self.config["guidance_scale"] * self.guidance.double()
-        return uncond.float(), (uncond + self.guidance.double()).float()
+        in_eps = torch.from_numpy(table.eps_from_output / table.guidance_from_output)
+        push = in_eps.reshape(-1, 1, 1, 1) * self.guidance.double()
+        uncond = guided - self.config["guidance_scale"] * push
+        return uncond.float(), (uncond + push).float()
 
     def save(self, path: Path) -> None:
         """Write the file, whole or not at all."""
         tensors = {name: getattr(self, name) for name in (*REQUIRED, *OPTIONAL)}
+        tensors["timesteps"] = self.timesteps.double()
         present = {name: tensor for name, tensor in tensors.items() if tensor is not None}
         facts = {"format_version": FORMAT_VERSION, "config": self.config}
         # one entry, because safetensors writes several in no fixed order
@@ -132,7 +138,7 @@ class Trajectory:
             raise UserError(f"{path}: is not there")
         header = read_header(path, str(path))
         facts = _read_facts(path, header)
-        _check_header(path, header, latents_shape)
+        _check_header(path, header, latents_shape, READABLE[facts["format_version"]])
         try:
             with safe_open(path, framework="pt") as file:
                 tensors = {
@@ -147,7 +153,8 @@ class Trajectory:
         for name, tensor in present.items():
             if not tensor.isfinite().all():
                 raise UserError(f"{path}: is damaged: {name} holds values that are not finite")
-        return cls(config=facts["config"], **tensors)  # type: ignore[arg-type]
+        present["timesteps"] = present["timesteps"].double()
+        return cls(config=facts["config"], **{**tensors, **present})
 
 
 def digest_of(facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
@@ -164,17 +171,19 @@ def _read_facts(path: Path, header: TensorHeader) -> dict[str, Any]:
     text = header.metadata.get(METADATA_KEY, "{}")
     facts = parse_json(text, f"{path}: is damaged: its metadata")
     version = facts.get("format_version")
-    if version != FORMAT_VERSION:
+    if type(version) is not int or version not in READABLE:
         raise UserError(
             f"{path}: format_version = {shown(version)}; this version of sdloop reads "
-            f"{FORMAT_VERSION}"
+            f"{' and '.join(map(str, READABLE))}"
         )
     if json.dumps(facts) != text or not isinstance(facts.get("config"), dict):
         raise UserError(f"{path}: is damaged: its metadata is not what sdloop writes")
     return facts
 
 
-def _check_header(path: Path, header: TensorHeader, latents_shape: tuple[int, ...] | None) -> None:
+def _check_header(
+    path: Path, header: TensorHeader, latents_shape: tuple[int, ...] | None, times_dtype: str
+) -> None:
     """Refuse names, shapes and dtypes that are not a run's."""
     entries = header.tensors
     for name in REQUIRED:
@@ -185,7 +194,7 @@ def _check_header(path: Path, header: TensorHeader, latents_shape: tuple[int, ..
     if latents_shape is None and (rows < 1 or len(inner) != 3 or 0 in inner):
         raise UserError(f"{path}: latents is {list(entries['latents'].shape)}: no run's shape")
     steps = ("F32", (rows, *inner))
-    expected = {"latents": ("F32", (frames, *inner)), "timesteps": ("I64", (rows,))}
+    expected = {"latents": ("F32", (frames, *inner)), "timesteps": (times_dtype, (rows,))}
     expected |= dict.fromkeys(("z0_hat", *OPTIONAL, *DROPPED), steps)
     strange = [name for name in entries if name not in expected]
     if strange:

@@ -67,7 +67,7 @@ def test_later_overrides_win(write):
         ("prompt: p\nseed: true", [], "seed = True: must be a valid integer"),
         ("prompt: p", ["seed=-1"], "seed = -1: must be greater than or equal to 0"),
         ("prompt: p", ["scheduler.num_steps=0"], "num_steps = 0: must be greater"),
-        ("prompt: p", ["scheduler.type=euler"], "'euler': must be 'model', 'ddim' or 'pndm'"),
+        ("prompt: p", ["scheduler.type=eular"], "'eular': allowed: model, "),
         ("prompt: p", ["guidance_scale=.nan"], "guidance_scale = nan: must be a finite number"),
         ("prompt: p", ["guidance_scale=0.9"], "guidance_scale = 0.9: must be greater"),
         ("prompt: p", ["height=100000"], "height = 100000: must be less"),

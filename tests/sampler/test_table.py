@@ -112,13 +112,12 @@ def test_trained_betas_are_used():
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"prediction_type": "sample"}, "prediction_type = 'sample'"),
+        ({"prediction_type": "flow_prediction"}, "prediction_type = 'flow_prediction'"),
         ({"clip_sample": True}, "clip_sample = True"),
         ({"thresholding": True}, "thresholding = True"),
-        ({"rescale_betas_zero_snr": True}, "rescale_betas_zero_snr = True"),
         ({"timestep_spacing": "uniform"}, "timestep_spacing = 'uniform'"),
         ({"beta_schedule": "sigmoid"}, "beta_schedule = 'sigmoid'"),
-        ({"_class_name": "EulerDiscreteScheduler"}, "EulerDiscreteScheduler"),
+        ({"_class_name": "VQDiffusionScheduler"}, "VQDiffusionScheduler"),
     ],
 )
 def test_unsupported_settings_are_refused_by_name(change, named):

@@ -11,9 +11,9 @@ from safetensors.torch import load_file, save_file
 
 from sdloop.machine.errors import UserError
 from sdloop.sampler.trajectory import (
-    FORMAT_VERSION,
     METADATA_KEY,
     OPTIONAL,
+    READABLE,
     REQUIRED,
     Trajectory,
     digest_of,
@@ -26,8 +26,8 @@ def trajectory():
         return torch.randn(*shape, generator=torch.Generator().manual_seed(0))
 
     return Trajectory(
-        tensor(4, 4, 8, 8), tensor(3, 4, 8, 8), torch.tensor([9, 5, 1]), tensor(3, 4, 8, 8),
-        {"prompt": "ü"},
+        tensor(4, 4, 8, 8), tensor(3, 4, 8, 8), torch.tensor([9, 5.25, 1], dtype=torch.float64),
+        tensor(3, 4, 8, 8), {"prompt": "ü"},
     )  # fmt: skip
 
 
@@ -39,6 +39,13 @@ def test_saved_reads_back_to_the_bit(tmp_path, trajectory):
         assert torch.equal(getattr(again, name), getattr(trajectory, name))
     assert again.config == {"prompt": "ü"}
     assert [entry.name for entry in tmp_path.iterdir()] == ["trajectory.safetensors"]
+
+
+def test_a_file_of_format_3_reads_with_its_whole_timesteps(saved):
+    save_again(saved, {"timesteps": torch.tensor([9, 5, 1])}, format_version=3)
+    timesteps = Trajectory.load(saved).timesteps
+    assert timesteps.dtype == torch.float64
+    assert timesteps.tolist() == [9, 5, 1]
 
 
 def test_saving_twice_gives_the_same_bytes(tmp_path, trajectory):
@@ -112,7 +119,7 @@ def test_every_flipped_bit_is_refused(saved, step, data_step):
         ("latents", torch.zeros(1, 4, 8, 8), "latents is [1, 4, 8, 8]: no run's shape"),
         ("latents", torch.zeros(4), "latents is [4]: no run's shape"),
         ("guidance", torch.zeros(3, 4, 8, 7), "guidance is"),
-        ("timesteps", torch.zeros(3), "timesteps is F32 [3], not I64 [3]"),
+        ("timesteps", torch.zeros(3), "timesteps is F32 [3], not F64 [3]"),
         ("timesteps", torch.zeros(0), "has no timesteps"),
         ("extra", torch.zeros(1), "holds 'extra', which is no part of a run"),
         ("z0_hat", torch.full((3, 4, 8, 8), torch.nan), "z0_hat holds values that are not finite"),
@@ -141,8 +148,8 @@ def test_absurd_sizes_are_refused_before_a_tensor_is_read(tmp_path):
     assert "is cut short, damaged or not a safetensors file" in refusal(path)
     latents = {"dtype": "F32", "shape": [rows + 1, 1, 8, 8], "data_offsets": [0, 25_600_256]}
     z0_hat = {"dtype": "F32", "shape": [rows, 1, 8, 8], "data_offsets": [25_600_256, 51_200_256]}
-    times = {"dtype": "I64", "shape": [rows], "data_offsets": [51_200_256, 52_000_256]}
-    facts = {METADATA_KEY: json.dumps({"format_version": FORMAT_VERSION, "config": {}})}
+    times = {"dtype": READABLE[4], "shape": [rows], "data_offsets": [51_200_256, 52_000_256]}
+    facts = {METADATA_KEY: json.dumps({"format_version": 4, "config": {}})}
     entries = {"latents": latents, "z0_hat": z0_hat, "timesteps": times, "__metadata__": facts}
     header = json.dumps(entries).encode()
     with path.open("wb") as file:
@@ -151,11 +158,11 @@ def test_absurd_sizes_are_refused_before_a_tensor_is_read(tmp_path):
     assert "latents is F32 [100001, 1, 8, 8], not F32 [51" in refusal(path, (51, 4, 16, 16))
 
 
-@pytest.mark.parametrize("version", [None, 0, 2, 4, 99, "3", [], {}])
+@pytest.mark.parametrize("version", [None, 0, 2, 5, 99, "3", 3.0, True, [], {}])
 def test_other_format_versions_are_refused_by_name(saved, version):
     save_again(saved, {}, format_version=version)
     said = refusal(saved)
-    assert f"format_version = {version!r}; this version of sdloop reads {FORMAT_VERSION}" in said
+    assert f"format_version = {version!r}; this version of sdloop reads 3 and 4" in said
 
 
 @pytest.mark.parametrize(
@@ -164,11 +171,11 @@ def test_other_format_versions_are_refused_by_name(saved, version):
         ("", "its metadata is not JSON"),
         ("[]", "its metadata holds no JSON object"),
         ("[" * 50_000, "its metadata is not JSON"),
-        ('{"format_version": 3}', "its metadata is not what sdloop writes"),
-        ('{"format_version": 3, "config": []}', "its metadata is not what sdloop writes"),
-        ('{"config":{},"format_version":3}', "its metadata is not what sdloop writes"),
-        ('{"format_version": 3, "config": {}}', "not what its sha256 says"),
-        ('{"format_version": 3, "config": {}, "sha256": 1}', "not what its sha256 says"),
+        ('{"format_version": 4}', "its metadata is not what sdloop writes"),
+        ('{"format_version": 4, "config": []}', "its metadata is not what sdloop writes"),
+        ('{"config":{},"format_version":4}', "its metadata is not what sdloop writes"),
+        ('{"format_version": 4, "config": {}}', "not what its sha256 says"),
+        ('{"format_version": 4, "config": {}, "sha256": 1}', "not what its sha256 says"),
     ],
 )
 def test_hostile_metadata_is_refused(saved, text, said):

@@ -1,17 +1,54 @@
-"""The sampling methods, one file a family: settings -> the rows of a table."""
+"""The sampling methods, one file a family: settings -> the rows of a table.
+
+A family's file names its methods in METHODS; the registry here finds them, and everything that
+lists or reads methods asks it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from importlib import import_module
+from pkgutil import iter_modules
 
-from sdloop.machine.errors import UserError
-from sdloop.sampler.methods.ddim import ddim_rows
-from sdloop.sampler.methods.pndm import pndm_rows
-from sdloop.sampler.scheduler_config import SchedulerSettings
-from sdloop.sampler.table import Row, Table, tabulate
+from sdloop.machine.errors import UserError, shown
+from sdloop.sampler.methods.method import Method
+from sdloop.sampler.settings import SchedulerSettings
+from sdloop.sampler.table import Table, tabulate
 
-Method = Callable[[SchedulerSettings, int], list[Row]]
-METHODS: dict[str, Method] = {"ddim": ddim_rows, "pndm": pndm_rows}
+METHODS: dict[str, Method] = {
+    method.name: method
+    for module in iter_modules(__path__)
+    for method in getattr(import_module(f"{__name__}.{module.name}"), "METHODS", ())
+}
+SPREADS = ("karras", "exponential", "beta", "lu")
+_ALIASES = {alias: method for method in METHODS.values() for alias in method.aliases}
+
+
+def find_method(name: str) -> tuple[Method, str | None]:
+    """Read a name that people use, such as dpm++_2m_karras.
+
+    Args:
+        name: A method's, or one of its aliases, and behind it how its levels are spread.
+
+    Returns:
+        The method, and the spread where the name says one.
+
+    Raises:
+        UserError: No method is called so, or it does not spread its levels so.
+    """
+    plain, spread = name, None
+    for each in SPREADS:
+        if name.endswith(f"_{each}"):
+            plain, spread = name.removesuffix(f"_{each}"), each
+    method = METHODS.get(plain) or _ALIASES.get(plain)
+    if method is None or (spread and spread not in method.spreads):
+        raise UserError(f"scheduler.type = {shown(name)}: allowed: {list_names()}")
+    return method, spread
+
+
+def list_names() -> str:
+    """List what `scheduler.type` takes, in one line."""
+    names = [name for each in METHODS.values() for name in (each.name, *each.aliases)]
+    return f"model, {', '.join(names)}; most also with {', '.join(f'_{each}' for each in SPREADS)}"
 
 
 def make_table(settings: SchedulerSettings, num_steps: int) -> Table:
@@ -19,8 +56,8 @@ def make_table(settings: SchedulerSettings, num_steps: int) -> Table:
 
     Args:
         settings: The scheduler's settings; `settings.kind` names the method.
-        num_steps: The number of inference steps, as diffusers' set_timesteps takes it. PNDM makes
-            num_steps + 1 rows of it, with its Runge-Kutta warm-up num_steps + 9.
+        num_steps: The number of inference steps, as diffusers' set_timesteps takes it; some
+            methods make more rows of them.
 
     Returns:
         The table.
@@ -32,7 +69,10 @@ def make_table(settings: SchedulerSettings, num_steps: int) -> Table:
         raise UserError(
             f"scheduler.num_steps = {num_steps}: allowed: 1 to {settings.num_train_timesteps}"
         )
-    return tabulate(METHODS[settings.kind](settings, num_steps), settings.prediction_type)
+    method = METHODS[settings.kind]
+    rows = method.rows(settings, num_steps)
+    scaled = method.scales_noise and settings.timestep_spacing != "leading"
+    return tabulate(rows, settings.prediction_type, rows[0].start.noise if scaled else 1.0)
 
 
 make_schedule = make_table  # as it was called when there were two samplers

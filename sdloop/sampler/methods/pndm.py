@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from sdloop.machine.errors import UserError
+from sdloop.sampler.methods.method import Method
 from sdloop.sampler.methods.transfer import output_transfer
 from sdloop.sampler.noise_levels import NoiseLevels, space_timesteps
-from sdloop.sampler.scheduler_config import SchedulerSettings
+from sdloop.sampler.settings import SchedulerSettings
 from sdloop.sampler.table import Row
 
 ADAMS_BASHFORTH = (
@@ -90,3 +91,16 @@ def _start_by_runge_kutta(rows: _Rows, times: Sequence[int], stride: int) -> Non
         rows.add(end, start, end, first, mean)
     history = [4 * step for step in range(RUNGE_KUTTA_STEPS)]
     rows.add_multistep(times[RUNGE_KUTTA_STEPS:], stride, history)
+
+
+METHODS = (
+    Method(
+        "pndm", "PNDMScheduler", pndm_rows,
+        {
+            "timestep_spacing": "leading", "steps_offset": 0, "set_alpha_to_one": False,
+            "skip_prk_steps": False,
+        },
+        keeps="output", order="4", calls="N + 1, with Runge-Kutta N + 9",
+        source="Liu et al. 2022, arXiv:2202.09778", predictions=("epsilon", "v_prediction"),
+    ),
+)  # fmt: skip

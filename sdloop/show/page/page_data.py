@@ -22,6 +22,7 @@ from sdloop.show.difference import scale_to_indices, viridis
 from sdloop.show.page.charts import charts_of
 from sdloop.show.page.packing import pack
 
+COUNTERS = ("row", "timestep", "base_frame", "tries")  # in the table, but no number to chart
 PAGE_BYTES = 7_850_000  # for the data of a single run; the page around them takes about 80,000
 SHARED_PAGE_BYTES = 6_000_000  # for the data of one of several runs
 BASE64_GROWTH = 4 / 3
@@ -76,7 +77,7 @@ class PageRun:
         return {
             name: column
             for name, column in self.numbers.items()
-            if np.issubdtype(column.dtype, np.floating)
+            if name not in COUNTERS and np.issubdtype(column.dtype, np.floating)
         }
 
 

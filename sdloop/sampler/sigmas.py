@@ -1,0 +1,176 @@
+"""The noise levels that a sampler goes down, as lists of sigma = noise / signal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from sdloop.sampler.noise_levels import check_spaced
+from sdloop.sampler.settings import SchedulerSettings, alphas_cumprod
+from sdloop.sampler.table import Floats, Level
+
+LEAST_ALPHA = 2.0**-24  # what diffusers puts in place of a zero terminal alpha
+LEAST_FLOW_SIGNAL = 1e-6  # likewise of a flow's, whose logarithm is asked for
+
+
+class Way(NamedTuple):
+    """Where a sampler stops: n times, and n + 1 levels, the last of which it leads to."""
+
+    times: list[float]
+    levels: list[Level]
+
+
+def karras(high: float, low: float, count: int) -> Floats:
+    """Spread sigmas evenly in their seventh root (Karras et al. 2022, arXiv:2206.00364, eq. 5)."""
+    roots = high ** (1 / 7), low ** (1 / 7)
+    return (roots[0] + np.linspace(0, 1, count) * (roots[1] - roots[0])) ** 7
+
+
+def exponential(high: float, low: float, count: int) -> Floats:
+    """Spread sigmas evenly in their logarithm."""
+    return np.exp(np.linspace(np.log(high), np.log(low), count))
+
+
+def beta(high: float, low: float, count: int) -> Floats:
+    """Spread sigmas by the quantiles of Beta(0.6, 0.6) (arXiv:2407.12173, sec. 3)."""
+    return low + beta_quantiles(1 - np.linspace(0, 1, count), 0.6) * (high - low)
+
+
+def beta_quantiles(shares: Floats, a: float) -> Floats:
+    """Invert the distribution function of Beta(a, a) by halving; exact to float64's rounding.
+
+    The lower half's is a series, and the upper half mirrors it:
+    B(x; a, a) = x^a sum_n (1 - a)_n / (n! (a + n)) x^n.
+    """
+    n = np.arange(64)
+    terms = np.cumprod(np.concatenate([[1.0], (n[1:] - a) / n[1:]])) / (a + n)
+
+    def lower(x: Floats) -> Floats:
+        return x**a * (terms * x[:, None] ** n).sum(axis=1)
+
+    wanted = np.minimum(shares, 1 - shares) * 2 * lower(np.array([0.5]))
+    below, above = np.zeros_like(shares), np.full_like(shares, 0.5)
+    for _ in range(100):
+        middle = (below + above) / 2
+        low = lower(middle) < wanted
+        below, above = np.where(low, middle, below), np.where(low, above, middle)
+    return np.where(shares < 0.5, above, 1 - above) * (shares > 0)
+
+
+SPREADS: dict[str, Callable[[float, float, int], Floats]] = {
+    "karras": karras,
+    "exponential": exponential,
+    "beta": beta,
+    "lu": exponential,  # diffusers' rho is 1 and its lambdas are ln sigma, which is the same
+}
+
+
+def trained_sigmas(settings: SchedulerSettings) -> Floats:
+    """Return sigma at every trained time."""
+    alphas = alphas_cumprod(settings)
+    if settings.rescale_betas_zero_snr:
+        alphas[-1] = LEAST_ALPHA
+    return np.sqrt((1 - alphas) / alphas)
+
+
+def time_of(sigma: Floats, trained: Floats) -> Floats:
+    """Return the time at which a sigma lies between the trained ones, by its logarithm."""
+    logs = np.log(np.maximum(sigma, 1e-10))
+    return np.interp(logs, np.log(trained), np.arange(len(trained)))
+
+
+def ode_sigmas(settings: SchedulerSettings, num_steps: int) -> tuple[Floats, Floats]:
+    """Go down as k-diffusion's samplers do, from the noisiest time to the cleanest.
+
+    Args:
+        settings: The scheduler's.
+        num_steps: How many.
+
+    Returns:
+        The times, (num_steps,), and the sigmas, (num_steps + 1,).
+    """
+    trained, steps = settings.num_train_timesteps, num_steps
+    times: Floats
+    if settings.timestep_spacing == "linspace":
+        times = np.linspace(0, trained - 1, steps)[::-1]
+    elif settings.timestep_spacing == "leading":
+        times = (
+            np.arange(steps, dtype=np.float64)[::-1] * (trained // steps) + settings.steps_offset
+        )
+    else:
+        times = np.round(np.arange(trained, 0, -trained / steps, dtype=np.float64)) - 1
+    check_spaced(settings, num_steps, times)
+    all_sigmas = trained_sigmas(settings)
+    sigmas = np.interp(times, np.arange(trained), all_sigmas)
+    last = all_sigmas[0] if settings.final_sigmas_type == "sigma_min" else 0.0
+    if settings.interpolation_type == "log_linear":
+        sigmas = exponential(all_sigmas[-1], all_sigmas[0], steps + 1)
+    if settings.sigmas != "trained":
+        high, low = settings.sigma_max or sigmas[0], settings.sigma_min or sigmas[-1]
+        sigmas = SPREADS[settings.sigmas](high, low, steps)
+        times = time_of(sigmas, all_sigmas)
+    if settings.timestep_type == "continuous" and settings.prediction_type == "v_prediction":
+        times = 0.25 * np.log(sigmas)  # one more of log_linear's
+    return times, np.append(sigmas, last)[: len(times) + 1]
+
+
+def solver_way(
+    settings: SchedulerSettings,
+    num_steps: int,
+    *,
+    own_end: bool = False,
+    rounds: bool = True,
+    flow_from_one: bool = False,
+) -> Way:
+    """Go down as DPM-Solver and what follows it do, at whole times, with room for a last step.
+
+    Args:
+        settings: The scheduler's.
+        num_steps: How many.
+        own_end: Where the way ends in the least sigma, that is the spread's, not the trained one.
+        rounds: The times of a spread are rounded; else what is behind the point is cut off.
+        flow_from_one: A flow starts at its noisiest level, not one step below.
+
+    Returns:
+        The way.
+    """
+    if settings.sigmas == "flow":
+        return _flow_way(settings, num_steps, own_end, flow_from_one)
+    all_sigmas = trained_sigmas(settings)
+    trained = settings.num_train_timesteps
+    times: Floats
+    last_time = trained - int((-np.log(all_sigmas[::-1]) < settings.lambda_min_clipped).sum())
+    if settings.timestep_spacing == "linspace":
+        times = np.linspace(0, last_time - 1, num_steps + 1).round()[:0:-1]
+    elif settings.timestep_spacing == "leading":
+        times = np.arange(num_steps + 1, dtype=np.float64)[:0:-1]
+        times *= last_time // (num_steps + 1)
+        times += settings.steps_offset
+    else:
+        times = np.round(np.arange(last_time, 0, -trained / num_steps, dtype=np.float64)) - 1
+    check_spaced(settings, num_steps, times)
+    sigmas, least = np.interp(times, np.arange(trained), all_sigmas), all_sigmas[0]
+    if settings.sigmas != "trained":
+        high, low = settings.sigma_max or all_sigmas[-1], settings.sigma_min or all_sigmas[0]
+        sigmas = SPREADS[settings.sigmas](high, low, num_steps)
+        times = time_of(sigmas, all_sigmas)
+        times = times.round() if rounds and settings.sigmas in ("karras", "lu") else times
+        least = sigmas[-1] if own_end else least
+    last = least if settings.final_sigmas_type == "sigma_min" else 0.0
+    return Way(np.trunc(times).tolist(), [Level.of_sigma(s) for s in [*sigmas.tolist(), last]])
+
+
+def _flow_way(settings: SchedulerSettings, num_steps: int, own_end: bool, from_one: bool) -> Way:
+    """Go down a flow's levels."""
+    even = np.linspace(1, 1 / settings.num_train_timesteps, num_steps + 1)
+    sigmas = even[:-1] if from_one else 1 - even[:0:-1]
+    sigmas = settings.flow_shift * sigmas / (1 + (settings.flow_shift - 1) * sigmas)
+    if from_one and abs(sigmas[0] - 1) < LEAST_FLOW_SIGNAL:
+        sigmas[0] -= LEAST_FLOW_SIGNAL
+    last = 0.0
+    if settings.final_sigmas_type == "sigma_min":
+        last = float(sigmas[-1] if own_end else trained_sigmas(settings)[0])
+    times = np.trunc(sigmas * settings.num_train_timesteps)
+    return Way(times.tolist(), [Level.of_flow(s) for s in [*sigmas.tolist(), last]])
