@@ -30,6 +30,7 @@ from .judge.judges import (
 )
 from .judge.truth import Judge
 from .pictures import load_vae
+from .report import print_table, write_card
 from .sample import GUIDANCE, SAMPLERS, Model, lay_out, load_model, sample
 from .scene.compose import Composer
 from .scene.sprites import load_sprites
@@ -38,19 +39,6 @@ from .settings import Settings, add_settings, settings_of
 SEEDS = 8
 TRUTH_SCENES, TRUTH_EPOCHS = 16_000, 8
 CLEAN_SCENES, CLEAN_EPOCHS = 3_000, 6
-ROWS = {
-    "samples_seen": "samples seen",
-    "choice_share": "choice: RMSE between seeds, % of the data's",
-    "spread_share": "spread of the object's middle, % of the data's",
-    "object": "object %",
-    "place": "place %",
-    "hat": "hat %",
-    "pair": "both of two %",
-    "side": "left or right %",
-    "unseen": "unseen: object and place %",
-    "clean": "accepted as clean %",
-    "vae_psnr_db": "VAE, dB",
-}
 
 
 def diversity(pictures: np.ndarray) -> float:
@@ -152,21 +140,6 @@ def evaluate(
     return figures | truth, made
 
 
-def print_table(folder: Path) -> None:
-    """All figures in `folder` as a Markdown table, a column a model."""
-    all_figures = {
-        path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))
-    }
-    print("| |", " | ".join(all_figures), "|")
-    print("|---|" + "---|" * len(all_figures))
-    for key, name in ROWS.items():
-        values = (figures.get(key) for figures in all_figures.values())
-        cells = (
-            "" if v is None else f"{v:,}" if isinstance(v, int) else f"{v:.1f}" for v in values
-        )
-        print(f"| {name} |", " | ".join(cells), "|")
-
-
 def main() -> None:
     """Evaluate as the command line asks."""
     parser = argparse.ArgumentParser(
@@ -179,6 +152,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=300, help="random captions")
     parser.add_argument("--choice-prompts", type=int, default=40)
     parser.add_argument("--sampler", choices=tuple(SAMPLERS), default="ddim")
+    parser.add_argument("--card", action="store_true", help="write MODEL/README.md")
     parser.add_argument("--table", action="store_true", help="print all figures so far")
     asked = parser.parse_args()
     settings = settings_of(asked)
@@ -203,6 +177,8 @@ def main() -> None:
         (folder / f"{name}.json").write_text(json.dumps(facts | figures, indent=1) + "\n")
         lay_out(made[: len(made) // 10 * 10][:200], 10).save(folder / f"{name}.png")
         print(json.dumps(facts | figures, indent=1))
+        if asked.card:
+            write_card(facts | figures, asked.model)
     elif not asked.table:
         prepare_judges(settings, Composer(load_sprites(settings.sprites)))
     if asked.table:

@@ -178,14 +178,15 @@ def train_judge(pictures: np.ndarray, truth: Labels, *, epochs: int, seed: int =
     torch.manual_seed(seed)
     rng = torch.Generator().manual_seed(seed)
     seen, judge = shrink(pictures), Judge()
-    rounds = len(seen) // _BATCH
+    batch = min(_BATCH, len(seen))
+    rounds = len(seen) // batch
     optimiser = torch.optim.AdamW(judge.parameters(), 1e-3, weight_decay=0.02)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 3e-3, total_steps=epochs * rounds)
     single = ~truth.where.isnan().any(1)
     for step in range(epochs * rounds):
         if step % rounds == 0:
             order = torch.randperm(len(seen), generator=rng)
-        chosen = order[step % rounds * _BATCH :][:_BATCH]
+        chosen = order[step % rounds * batch :][:batch]
         said = judge(roughen(seen[chosen], rng))
         one = single[chosen]
         loss = (

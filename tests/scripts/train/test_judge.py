@@ -3,11 +3,12 @@
 import numpy as np
 import torch
 
-from scripts.train.evaluate import SEEDS, diversity, print_table, spread
+from scripts.train.evaluate import SEEDS, diversity, spread
 from scripts.train.judge import prompts
 from scripts.train.judge.cleanness import load_standard, train_standard
 from scripts.train.judge.damage import DAMAGES, damage
 from scripts.train.judge.truth import CLASSES, Verdict, class_of, label, train_judge
+from scripts.train.report import ROWS, print_table, write_card
 from scripts.train.scene.captions import held_out_captions
 from scripts.train.scene.compose import Placed
 from scripts.train.scene.scene import Item, Scene, is_held_out
@@ -58,11 +59,12 @@ def test_labels_say_what_scenes_show():
 
 def test_truth_judge_tells_two_things_apart():
     """Red halves are foxes on the left, blue ones cakes on the right."""
-    pictures = np.zeros((64, 64, 64, 3), np.uint8)
+    rng = np.random.default_rng(0)
+    pictures = rng.integers(0, 40, (16, 64, 64, 3), dtype=np.uint8)
     pictures[::2, :, :32, 0] = pictures[1::2, :, 32:, 2] = 250
-    scenes = [Scene((FOX,), place="snow"), Scene((CAKE,), place="city")] * 32
-    placed = [(Placed(0.25, 0.5, 0.5),), (Placed(0.75, 0.5, 0.5),)] * 32
-    judge = train_judge(pictures, label(scenes, placed), epochs=16)
+    scenes = [Scene((FOX,), place="snow"), Scene((CAKE,), place="city")] * 8
+    placed = [(Placed(0.25, 0.5, 0.5),), (Placed(0.75, 0.5, 0.5),)] * 8
+    judge = train_judge(pictures, label(scenes, placed), epochs=28)
     seen = judge.judge(pictures[:2])
     assert seen.shows(scenes[:2]).all()
     assert seen.stands_at(scenes[:2]).all()
@@ -141,3 +143,25 @@ def test_the_table_has_a_column_for_each_model(tmp_path, capsys):
     assert lines[0] == "| | a | b |"
     assert "| samples seen | 1,000 |  |" in lines
     assert "| object % | 51.2 | 62.0 |" in lines
+
+
+def test_the_card_shows_the_figures(tmp_path):
+    facts = dict.fromkeys(ROWS, 12.5) | {
+        "samples_seen": 98_304,
+        "choice_rmse": 60.0,
+        "choice_rmse_data": 75.0,
+        "clean_damaged": 3.0,
+        "judge_object": 97.5,
+        "judge_pair": 97.5,
+        "judge_place": 97.5,
+        "judge_hat": 97.5,
+        "captions": 300,
+        "guidance": 3.5,
+        "sampler": "ddim of 25 steps",
+        "date": "2026-01-02",
+    }
+    write_card(facts, tmp_path)
+    card = (tmp_path / "README.md").read_text()
+    assert "98,304" in card
+    assert "ddim of 25 steps" in card
+    assert "12.5%" in card

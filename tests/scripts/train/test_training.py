@@ -57,27 +57,27 @@ def test_denoiser_learns(settings):
 
 
 def test_denoiser_resumes_to_the_bit(settings, tmp_path):
-    straight = train(settings, samples=32).rename(tmp_path / "straight.pt")
-    train(settings, samples=16)
-    assert_same(straight, train(settings, samples=32))
+    straight = train(settings, samples=24).rename(tmp_path / "straight.pt")
+    train(settings, samples=8)
+    assert_same(straight, train(settings, samples=24))
 
 
 def test_a_missing_shard_is_made_again_and_changes_nothing(settings, tmp_path):
-    straight = train(settings, samples=32).rename(tmp_path / "straight.pt")
+    straight = train(settings, samples=24).rename(tmp_path / "straight.pt")
     shards = Shards(settings)
     for index in range(shards.count()):
         shards.path(index).unlink(missing_ok=True)
-    assert_same(straight, train(settings, samples=32))
+    assert_same(straight, train(settings, samples=24))
 
 
 def test_a_fall_ends_at_rate_zero_and_leaves_the_training_alone(settings):
-    checkpoint = train(settings, samples=32)
+    checkpoint = train(settings, samples=24)
     before = checkpoint.read_bytes()
-    fallen = train(settings, samples=10_000, fall=24)
+    fallen = train(settings, samples=10_000, fall=16)
     assert fallen != checkpoint
     assert checkpoint.read_bytes() == before
-    assert torch.load(fallen)["samples"] == 32 + 24
-    assert_same(fallen, train(settings, samples=10_000, fall=24))
+    assert torch.load(fallen)["samples"] == 24 + 16
+    assert_same(fallen, train(settings, samples=10_000, fall=16))
 
 
 def test_snapshots_and_history_are_kept(settings, monkeypatch):
