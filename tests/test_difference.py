@@ -59,6 +59,11 @@ def test_no_difference_stays_dark(scale):
     assert not maps.indices.any()
 
 
+def test_viridis_is_shared_and_cannot_be_written_to():
+    with pytest.raises(ValueError, match="read-only"):
+        viridis()[0] = 0
+
+
 def test_viridis_is_the_published_map():
     # first, middle and last rows of the table by Smith, van der Walt and Firing, times 255
     table = viridis()
