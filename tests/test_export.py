@@ -96,17 +96,6 @@ def test_picture_of_one_color_has_one_entry(level):
     assert not frame.indices.any()
 
 
-def test_more_colors_than_cells_are_still_close():
-    image = np.zeros((32, 32, 3), dtype=np.uint8)
-    image[..., 0] = np.arange(32) // 8  # all in one cell of 4 levels
-    image[..., 1] = np.arange(32)[:, None] // 8
-    image[..., 2] = np.arange(1024).reshape(32, 32) % 4
-    np.testing.assert_allclose(quantize(image, 4).indices.max(), 0)
-    np.testing.assert_array_equal(
-        (lambda frame: frame.palette[frame.indices])(quantize(image)), image
-    )
-
-
 def test_picture_of_few_colors_is_kept_exactly(tmp_path):
     image = np.zeros((8, 8, 3), dtype=np.uint8)
     image[:4, :, 0], image[:, :4, 1] = 200, 100
