@@ -113,6 +113,7 @@ def test_picture_of_few_colors_is_exact_however_close_they_are(step):
     image[..., 2] = np.arange(1024).reshape(32, 32) % 4 * step
     frame = quantize(image, 64)
     assert len(frame.palette) == 64
+    assert frame.palette.tolist() == sorted(frame.palette.tolist())  # the same bytes every time
     np.testing.assert_array_equal(painted(frame), image)
 
 
