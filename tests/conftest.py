@@ -5,6 +5,7 @@ import os
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from diffusers import AutoencoderKL, PNDMScheduler, StableDiffusionPipeline, UNet2DConditionModel
@@ -173,3 +174,14 @@ def visit(browser):
         context.close()
     assert complaints == []
     assert {url for url in asked if not url.startswith("data:")} <= allowed
+
+
+@pytest.fixture
+def images():
+    """Return six frames of noise that settles on a smooth picture."""
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[0:48, 0:64]
+    smooth = np.stack([x * 4, y * 5, 255 - x * 2], axis=-1)
+    noise = rng.integers(0, 256, smooth.shape)
+    mixed = [smooth * k / 5 + noise * (1 - k / 5) for k in range(6)]
+    return np.array(mixed).round().astype(np.uint8)

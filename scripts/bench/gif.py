@@ -1,53 +1,48 @@
-"""GIFs of 51 frames at 512 px against imageio's defaults: time, closeness, size.
+"""GIFs of a run: imageio's default writer against its plugin "sdloop".
 
-python scripts/bench/gif.py [--rounds 5]
+python scripts/bench/gif.py [FOLDER] [--rounds 5]
 
-The frames are those of a run of the bundled model at 512 px, which takes about a minute first.
+FOLDER is a run's, written with export.png_frames=true. Without it the bundled model makes one of
+51 steps at 512 px, which takes some minutes first.
 """
 
 import argparse
 import json
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import imageio.v3 as iio
 import machine
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageSequence
 
-from sdloop.job.sample import denoise
-from sdloop.machine.threads import in_threads
-from sdloop.model.find import find
-from sdloop.model.networks import load
-from sdloop.model.text import encode_prompts
-from sdloop.model.vae import decode_latents
-from sdloop.sampler.loop import initial_noise
-from sdloop.sampler.methods import make_table
-from sdloop.sampler.scheduler_config import read_settings
-from sdloop.show.difference import difference_maps, to_numpy, viridis
-from sdloop.show.film.gif import hold_last, write_gif
-from sdloop.show.film.palette import IndexedFrame, quantize
+from sdloop.show.difference import difference_maps, viridis
+from sdloop.show.film.gif import NAME
+from sdloop.show.film.palette import IndexedFrame
 
+ROOT = Path(__file__).parents[2]
 RESULT = Path(__file__).parent / "results/gif.json"
-PROMPT = "an astronaut relaxing on a tropical island"
-FRAMES, SIDE, DELAY_MS = 51, 64, 100
+RUN = ("height=512", "width=512", "export.png_frames=true")
+DELAY_MS = 100
 
 
-def sampled_frames() -> NDArray[np.uint8]:
-    """Sample at 512 px; uint8 (52, 512, 512, 3), the noise first."""
-    source = find("bundled")
-    models = load(source, torch.device("cpu"), torch.float32)
-    schedule = make_table(read_settings(source.scheduler), 50)
-    embeddings = encode_prompts(models.tokenizer, models.text_encoder, [PROMPT], [""])
-    noise = initial_noise([0], 4, SIDE, SIDE)
-    denoised = denoise(models.unet, schedule, noise, embeddings, 3.5)
-    return to_numpy(decode_latents(models.vae, denoised.latents[:, 0], batch_size=4))
+def make_run(folder: Path) -> None:
+    """Let the bundled model make a run."""
+    command = [sys.executable, "-m", "sdloop.run", ROOT / "configs/astronaut.yaml"]
+    subprocess.run([*command, f"output={folder}", *RUN], cwd=ROOT, check=True)
+
+
+def read_frames(folder: Path) -> NDArray[np.uint8]:
+    """Return a run's frames, uint8 (frames, H, W, 3)."""
+    return np.stack([iio.imread(path) for path in sorted((folder / "frames").glob("*.png"))])
 
 
 def read_gif(path: Path) -> NDArray[np.uint8]:
@@ -63,61 +58,64 @@ def mean_psnr_db(path: Path, frames: NDArray[np.uint8]) -> float:
     return float(np.mean(10 * np.log10(255**2 / np.maximum(errors, 1e-10))))
 
 
-def main() -> None:
-    """Time both ways in turn, print medians and ratios, keep them as JSON."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5)
-    rounds = parser.parse_args().rounds
-    images = sampled_frames()
-    frames, maps = images[-FRAMES:], difference_maps(images)
-    rgb = maps.rgb
-    delays = hold_last(FRAMES, DELAY_MS, DELAY_MS)
-    with tempfile.TemporaryDirectory() as scratch:
-        paths = {name: Path(scratch) / f"{name}.gif" for name in ("usual", "ours")}
-        ways: dict[str, dict[str, Callable[[], None]]] = {
-            "frames": {
-                "usual": lambda: iio.imwrite(paths["usual"], frames, duration=DELAY_MS, loop=0),
-                "ours": lambda: write_gif(paths["ours"], in_threads(quantize, frames), delays),
-            },
-            "difference": {
-                "usual": lambda: iio.imwrite(paths["usual"], rgb, duration=DELAY_MS, loop=0),
-                "ours": lambda: write_gif(
-                    paths["ours"],
-                    (IndexedFrame(indices, viridis()) for indices in maps.indices),
-                    delays,
-                ),
-            },
+def compare(
+    pictures: NDArray[np.uint8], ways: dict[str, Callable[[], object]], folder: Path, rounds: int
+) -> dict[str, Any]:
+    """Write the same pictures in several ways in turn; time, closeness and size of each."""
+    times: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(rounds):
+        for name, write in ways.items():
+            start = time.perf_counter()
+            write()
+            times[name].append(time.perf_counter() - start)
+    facts: dict[str, Any] = {}
+    for name in ways:
+        path = folder / f"{name}.gif"
+        facts[name] = {
+            "seconds": statistics.median(times[name]),
+            "bytes": path.stat().st_size,
+            "mean_psnr_db": mean_psnr_db(path, pictures),
+            "pixel_exact": bool((read_gif(path) == pictures).all()),
         }
-        result: dict[str, Any] = {"machine": machine.facts()}
-        for picture, (kind, contestants) in zip((frames, rgb), ways.items(), strict=True):
-            times: dict[str, list[float]] = {name: [] for name in contestants}
-            for _ in range(rounds):
-                for name, write in contestants.items():
-                    start = time.perf_counter()
-                    write()
-                    times[name].append(time.perf_counter() - start)
-            facts = {
-                name: {
-                    "seconds": statistics.median(times[name]),
-                    "bytes": paths[name].stat().st_size,
-                    "mean_psnr_db": mean_psnr_db(paths[name], picture),
-                    "pixel_exact": bool((read_gif(paths[name]) == picture).all()),
-                }
-                for name in contestants
+    pairs = zip(times["usual"], times["ours"], strict=True)
+    facts["times_faster"] = statistics.median(usual / ours for usual, ours in pairs)
+    return facts
+
+
+def main() -> None:
+    """Compare the frames and the difference maps; print the figures, keep them as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path, nargs="?")
+    parser.add_argument("--rounds", type=int, default=5)
+    arguments = parser.parse_args()
+    result: dict[str, Any] = {"machine": machine.facts()}
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        if arguments.folder is None:
+            make_run(folder / "run")
+        images = read_frames(arguments.folder or folder / "run")
+        maps = difference_maps(images)
+        frames, colored = images[1:], maps.rgb  # the first two may be equal, and would be merged
+        indexed = [IndexedFrame(indices, viridis()) for indices in maps.indices]
+        for kind, pictures, ours in (
+            ("frames", frames, frames),
+            ("difference", colored, indexed),
+        ):
+            usual_gif, our_gif = folder / "usual.gif", folder / "ours.gif"
+            ways = {
+                "usual": partial(iio.imwrite, usual_gif, pictures, duration=DELAY_MS, loop=0),
+                "ours": partial(iio.imwrite, our_gif, ours, plugin=NAME, duration=DELAY_MS),
             }
-            result[kind] = facts
-            ratio = statistics.median(
-                usual / ours for usual, ours in zip(*times.values(), strict=True)
-            )
-            result[kind]["times_faster"] = ratio
+            facts = result[kind] = compare(pictures, ways, folder, arguments.rounds)
             gain = facts["ours"]["mean_psnr_db"] - facts["usual"]["mean_psnr_db"]
             size = facts["ours"]["bytes"] / facts["usual"]["bytes"]
             print(
                 f"{kind:<11} {facts['usual']['seconds']:.2f} -> {facts['ours']['seconds']:.3f} s, "
-                f"{ratio:.1f}x; {gain:+.2f} dB; size {size:.3f}; "
+                f"{facts['times_faster']:.1f}x; {gain:+.2f} dB; size {size:.3f}; "
                 f"exact {facts['ours']['pixel_exact']}"
             )
-    RESULT.write_text(json.dumps(result, indent=2) + "\n")
+    if arguments.folder is None:
+        RESULT.write_text(json.dumps(result, indent=2) + "\n")
 
 
 if __name__ == "__main__":

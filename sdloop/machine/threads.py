@@ -4,18 +4,50 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from typing import Generic, TypeVar
 
-AHEAD = 2  # items a core that are begun before the first result is taken
+AHEAD = 2  # items a thread that are begun before the first result is taken
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def in_threads(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    """Apply a function to several items at once; yield the results in the items' order.
+class Workers(Generic[Item, Result]):
+    """Threads that apply a function to items as these come, and give results in the same order.
 
     Only a few items and results are held at a time, however many there are.
+    """
+
+    def __init__(self, function: Callable[[Item], Result], threads_per_core: int = 1) -> None:
+        """Take the function, which is called from several threads.
+
+        More threads than cores help where the function holds the GIL for a part of its time.
+        """
+        threads = threads_per_core * usable_cores()
+        self._function, self._most = function, AHEAD * threads
+        self._pool = ThreadPoolExecutor(threads)
+        self._begun: deque[Future[Result]] = deque()
+
+    def put(self, item: Item) -> list[Result]:
+        """Begin an item; return the oldest result if enough are begun, waiting for it."""
+        self._begun.append(self._pool.submit(self._function, item))
+        if len(self._begun) < self._most:
+            return []
+        return [self._begun.popleft().result()]
+
+    def rest(self) -> Iterator[Result]:
+        """Yield the results that `put` has not returned."""
+        while self._begun:
+            yield self._begun.popleft().result()
+
+    def stop(self) -> None:
+        """Drop what is not begun, and wait for what is."""
+        self._pool.shutdown(cancel_futures=True)
+        self._begun.clear()
+
+
+def in_threads(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+    """Apply a function to several items at once; yield the results in the items' order.
 
     Args:
         function: Called from several threads.
@@ -24,15 +56,13 @@ def in_threads(function: Callable[[Item], Result], items: Iterable[Item]) -> Ite
     Yields:
         One result an item.
     """
-    cores = usable_cores()
-    begun: deque[Future[Result]] = deque()
-    with ThreadPoolExecutor(cores) as pool:
+    workers = Workers(function)
+    try:
         for item in items:
-            begun.append(pool.submit(function, item))
-            if len(begun) == AHEAD * cores:
-                yield begun.popleft().result()
-        while begun:
-            yield begun.popleft().result()
+            yield from workers.put(item)
+        yield from workers.rest()
+    finally:
+        workers.stop()
 
 
 def usable_cores() -> int:

@@ -54,10 +54,12 @@ class DifferenceMaps(Generic[Array]):
 
 @cache
 def viridis() -> NDArray[np.uint8]:
-    """Return viridis as 256 sRGB colours, uint8 (256, 3)."""
+    """Return viridis as 256 sRGB colours, uint8 (256, 3), which all callers share: read-only."""
     from cmap import Colormap
 
-    return np.rint(Colormap("viridis").lut(256)[:, :3] * 255).astype(np.uint8)
+    colors = np.rint(Colormap("viridis").lut(256)[:, :3] * 255).astype(np.uint8)
+    colors.setflags(write=False)
+    return colors
 
 
 def difference_maps(

@@ -7,9 +7,7 @@ from PIL import Image, ImageSequence
 
 from sdloop.show.difference import difference_maps
 from sdloop.show.film.animation import write_animations
-from sdloop.show.film.apng import write_apng
-from sdloop.show.film.mp4 import write_mp4
-from sdloop.show.film.webp import write_webp
+from sdloop.show.film.film import write_apng, write_mp4, write_webp
 
 DELAYS_MS = [50, 60, 70, 80, 90, 2000]
 
@@ -61,6 +59,10 @@ def test_mp4_is_h264_for_browsers_and_holds_the_last_frame(tmp_path, images):
     with av.open(str(tmp_path / "a.mp4")) as film:
         stream = film.streams.video[0]
         assert (stream.codec_context.name, stream.pix_fmt) == ("h264", "yuv420p")
+        assert (stream.codec_context.colorspace, stream.codec_context.color_range) == (
+            1,
+            1,
+        )  # BT.709
         assert (stream.width, stream.height) == (100, 72)  # 99 is odd
         assert stream.average_rate == 10
         assert float(stream.duration * stream.time_base) == pytest.approx(1.5)

@@ -24,7 +24,7 @@ from sdloop.show.figure.map import write_map
 from sdloop.show.figure.measures import stills_of, write_measures
 from sdloop.show.film.gif import enlarge
 from sdloop.show.measure.whole_run import measure_run
-from tests.show.test_gif import find_in
+from tests.show.test_export import find_in
 
 
 def test_colors_run_from_dark_to_yellow():

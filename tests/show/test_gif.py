@@ -1,173 +1,291 @@
-"""Files, opened again and compared."""
+"""GIFs, written by imageio through the plugin, opened again by other readers and compared."""
 
-import csv
+import io
+import zipfile
+from pathlib import Path
 
+import imageio.v2
 import imageio.v3 as iio
 import numpy as np
 import pytest
+from imageio.config import known_plugins
 from PIL import Image, ImageSequence
 
+from sdloop.machine.threads import AHEAD, usable_cores
 from sdloop.show.difference import difference_maps, viridis
-from sdloop.show.figure.png import write_frames
-from sdloop.show.figure.strip import write_strip
-from sdloop.show.figure.table import write_steps
-from sdloop.show.film.gif import hold_last, write_gif
-from sdloop.show.film.palette import IndexedFrame, beside, quantize
+from sdloop.show.film.gif import THREADS_PER_CORE, GifPlugin, hold_last, write_gif
+from sdloop.show.film.palette import IndexedFrame, quantize
+
+CONTROL = b"\x21\xf9\x04"  # begins each entry
 
 
-@pytest.fixture
-def images():
-    """Return six frames of noise that settles on a smooth picture."""
-    rng = np.random.default_rng(0)
-    y, x = np.mgrid[0:48, 0:64]
-    smooth = np.stack([x * 4, y * 5, 255 - x * 2], axis=-1)
-    noise = rng.integers(0, 256, smooth.shape)
-    mixed = [smooth * k / 5 + noise * (1 - k / 5) for k in range(6)]
-    return np.array(mixed).round().astype(np.uint8)
-
-
-def read_entries(path):
-    """Return every entry's pixels and delay as a viewer shows them."""
-    with Image.open(path) as animation:
+def read_entries(file):
+    """Return every entry's pixels and delay as Pillow shows them."""
+    with Image.open(file) as animation:
         return [
             (np.asarray(entry.convert("RGB")), entry.info["duration"])
             for entry in ImageSequence.Iterator(animation)
         ]
 
 
-def test_difference_gif_equals_the_maps(tmp_path, images):
+def few_colors(frames=6):
+    """Return frames that a palette holds exactly, (frames, 16, 20, 3); two of them are equal."""
+    y, x = np.mgrid[0:16, 0:20]
+    stack = [np.stack([x * 9, y // 4 * 60, 0 * x + 40 * k], axis=-1) for k in range(frames)]
+    stack[3] = stack[2]
+    return np.array(stack).astype(np.uint8)
+
+
+def translucent():
+    """Return a picture that is opaque but for one pixel."""
+    picture = np.full((4, 4, 4), 255, dtype=np.uint8)
+    picture[2, 2, 3] = 254
+    return picture
+
+
+@pytest.fixture
+def path(tmp_path):
+    """Return where a GIF may be written."""
+    return tmp_path / "x.gif"
+
+
+def test_imageio_knows_the_plugin_by_name(path):
+    frames = few_colors()
+    iio.imwrite(path, frames, plugin="sdloop", duration=150)
+    pixels, delays_ms = zip(*read_entries(path), strict=True)
+    np.testing.assert_array_equal(pixels, frames)
+    assert delays_ms == (150,) * 6
+    assert known_plugins["sdloop"].plugin_class is GifPlugin
+
+
+def test_imageio_v2_knows_the_plugin_as_a_format(path):
+    imageio.v2.mimsave(path, list(few_colors()), format="sdloop", duration=50)
+    assert [delay_ms for _, delay_ms in read_entries(path)] == [50] * 6
+
+
+def test_another_decoder_shows_the_same(path):
+    av = pytest.importorskip("av", reason="PyAV is an extra: sdloop[mp4]")
+    frames = few_colors()
+    iio.imwrite(path, frames, plugin="sdloop", duration=[100, 200, 300, 100, 100, 100])
+    with av.open(str(path)) as animation:
+        shown = list(animation.decode(video=0))
+        times_ms = [round(1000 * frame.time) for frame in shown]
+    pixels = [frame.to_ndarray(format="rgb24") for frame in shown]
+    np.testing.assert_array_equal(pixels, frames)
+    assert times_ms == [0, 100, 300, 600, 700, 800]
+
+
+def test_frames_written_one_by_one_may_reuse_their_array(path):
+    frames, canvas = few_colors(40), np.zeros((16, 20, 3), dtype=np.uint8)
+    with iio.imopen(path, "w", plugin="sdloop") as gif:
+        for number, frame in enumerate(frames):
+            canvas[:] = frame
+            assert gif.write(canvas, duration=10 * number) is None
+    pixels, delays_ms = zip(*read_entries(path), strict=True)
+    np.testing.assert_array_equal(pixels, frames)
+    assert delays_ms == tuple(range(0, 400, 10))
+
+
+def test_frames_are_written_while_others_are_still_to_come():
+    file = io.BytesIO()
+
+    def frames():
+        for number in range(50):
+            waiting = number - file.getvalue().count(CONTROL)
+            assert waiting <= AHEAD * THREADS_PER_CORE * usable_cores()
+            yield few_colors()[number % 6]
+
+    iio.imwrite(file, frames(), plugin="sdloop")
+    assert file.getvalue().count(CONTROL) == len(read_entries(file)) == 50
+
+
+def test_bytes_files_and_archives_hold_the_same(tmp_path, path):
+    frames = few_colors()
+    iio.imwrite(path, frames, plugin="sdloop")
+    expected = path.read_bytes()
+    assert iio.imwrite("<bytes>", frames, plugin="sdloop") == expected
+    file = io.BytesIO()
+    iio.imwrite(file, frames, plugin="sdloop")
+    assert file.getvalue() == expected
+    iio.imwrite(tmp_path / "some.zip/x.gif", frames, plugin="sdloop")
+    with zipfile.ZipFile(tmp_path / "some.zip") as archive:
+        assert archive.read("x.gif") == expected
+
+
+def test_bytes_are_a_whole_file_after_each_frame():
+    with iio.imopen("<bytes>", "w", plugin="sdloop") as gif:
+        for count, frame in enumerate(few_colors(), start=1):
+            assert len(read_entries(io.BytesIO(gif.write(frame)))) == count
+
+
+@pytest.mark.parametrize(
+    ("ndimage", "shown"),
+    [
+        (few_colors()[0], few_colors()[:1]),
+        (few_colors()[..., 0], few_colors()[..., :1].repeat(3, axis=3)),
+        (few_colors()[0, ..., :1], few_colors()[:1, ..., :1].repeat(3, axis=3)),
+        (np.dstack([few_colors()[0], np.full((16, 20), 255, dtype=np.uint8)]), few_colors()[:1]),
+        (list(few_colors()), few_colors()),
+        (quantize(few_colors()[1]), few_colors()[1:2]),
+        ([quantize(few_colors()[1]), few_colors()[2]], few_colors()[1:3]),
+    ],
+    ids=["rgb", "greys", "grey channel", "opaque", "list", "indexed", "mixed"],
+)
+def test_every_kind_of_picture_is_kept(path, ndimage, shown):
+    iio.imwrite(path, ndimage, plugin="sdloop")
+    np.testing.assert_array_equal([pixels for pixels, _ in read_entries(path)], shown)
+
+
+def test_narrow_greys_are_told_from_colors_by_is_batch(path):
+    greys = np.arange(60, dtype=np.uint8).reshape(5, 4, 3)
+    iio.imwrite(path, greys, plugin="sdloop", is_batch=True)
+    np.testing.assert_array_equal([pixels[..., 0] for pixels, _ in read_entries(path)], greys)
+
+
+def test_grey_levels_are_exact(path):
+    levels = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    iio.imwrite(path, levels, plugin="sdloop")
+    np.testing.assert_array_equal(read_entries(path)[0][0], levels[..., None].repeat(3, axis=2))
+
+
+@pytest.mark.parametrize(("loop", "said"), [(0, 0), (3, 3), (None, None)])
+def test_loops_are_told(path, loop, said):
+    iio.imwrite(path, few_colors(), plugin="sdloop", loop=loop)
+    with Image.open(path) as animation:
+        assert animation.info.get("loop") == said
+    assert iio.immeta(path, plugin="pillow").get("loop") == said
+
+
+def test_times_are_rounded_to_hundredths_but_not_to_none(path):
+    iio.imwrite(
+        path, few_colors(), plugin="sdloop", duration=[0, 2, 1000 / 30, 35, 1234.5, 655_350]
+    )
+    assert [ms for _, ms in read_entries(path)] == [0, 10, 30, 40, 1230, 655_350]
+
+
+def test_scale_repeats_pixels(path):
+    iio.imwrite(path, few_colors(), plugin="sdloop", scale=3)
+    expected = few_colors().repeat(3, axis=1).repeat(3, axis=2)
+    np.testing.assert_array_equal([pixels for pixels, _ in read_entries(path)], expected)
+
+
+@pytest.mark.parametrize(
+    ("ndimage", "keys", "message"),
+    [
+        (few_colors() / 255, {}, "a frame is float64"),
+        (few_colors().astype(np.uint16), {}, "a frame is uint16"),
+        (few_colors()[..., :2], {}, r"shape \(16, 20, 2\)"),
+        (few_colors()[0, 0, 0], {}, r"shape \(3,\)"),
+        (np.zeros((2, 0, 5, 3), dtype=np.uint8), {}, "5 x 0 px"),
+        (np.zeros((2, 1, 65_536, 3), dtype=np.uint8), {}, "65536 x 1 px"),
+        (translucent(), {}, "transparent"),
+        ([few_colors()[0], few_colors()[1, :8]], {}, "20 x 8 px, but the first is 20 x 16 px"),
+        ([], {}, "no frames"),
+        (few_colors(), {"duration": -1}, "duration -1"),
+        (few_colors(), {"duration": 655_361}, "duration 655361"),
+        (few_colors(), {"duration": float("nan")}, "duration nan"),
+        (few_colors(), {"duration": [100, 200]}, "6 frames, but 2 durations"),
+        (iter(few_colors()), {"duration": [100, 200]}, "shorter"),
+        (few_colors(), {"loop": -1}, "loop -1"),
+        (few_colors(), {"loop": 65_536}, "loop 65536"),
+        (few_colors(), {"scale": 0}, "scale 0"),
+        (few_colors(), {"scale": 4000}, "scale 4000"),
+    ],
+)
+def test_what_a_gif_cannot_hold_is_refused_by_name(path, ndimage, keys, message):
+    with pytest.raises(ValueError, match=message):
+        iio.imwrite(path, ndimage, plugin="sdloop", **keys)
+
+
+def test_refused_frame_spoils_none_of_the_others(path):
+    frames = few_colors()
+    with iio.imopen(path, "w", plugin="sdloop") as gif:
+        gif.write(frames)
+        with pytest.raises(ValueError, match="float64"):
+            gif.write(frames / 255)
+        gif.write(frames)
+    np.testing.assert_array_equal([p for p, _ in read_entries(path)], [*frames, *frames])
+    with pytest.raises(ValueError, match="closed"):
+        gif.write(frames)
+
+
+def test_interrupted_file_holds_the_frames_so_far(path):
+    frames = few_colors()
+
+    def stopped():
+        yield from frames
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        iio.imwrite(path, stopped(), plugin="sdloop")
+    assert path.read_bytes().endswith(b";")
+    np.testing.assert_array_equal([pixels for pixels, _ in read_entries(path)], frames)
+
+
+def test_plugin_leaves_reading_and_other_formats_to_others(tmp_path, path):
+    iio.imwrite(path, few_colors(), plugin="sdloop")
+    with pytest.raises(OSError, match="can not handle") as refusal:
+        iio.imread(path, plugin="sdloop")
+    assert "others read them" in str(refusal.value.__cause__)
+    with pytest.raises(OSError, match="can not handle") as refusal:
+        iio.imwrite(tmp_path / "x.png", few_colors()[0], plugin="sdloop")
+    assert ".gif, not .png" in str(refusal.value.__cause__)
+    unnamed = path.rename(tmp_path / "unnamed")
+    np.testing.assert_array_equal(iio.imread(unnamed), few_colors()[[0, 1, 2, 3, 4, 5]])
+
+
+def test_file_that_missed_a_frame_is_not_ended(images):
+    class Interrupted(io.BytesIO):
+        writes = 0
+
+        def write(self, data):
+            self.writes += 1
+            if self.writes == 5:
+                raise OSError(28, "No space left on device")
+            return super().write(data)
+
+    file = Interrupted()
+    with pytest.raises(OSError, match="No space left"):
+        iio.imwrite(file, images.repeat(9, axis=0), plugin="sdloop")
+    assert file.writes == 5
+    assert file.getvalue().count(CONTROL) == 3
+
+
+def test_difference_gif_equals_the_maps(path, images):
     maps = difference_maps(images)
-    path = tmp_path / "difference.gif"
     frames = [IndexedFrame(indices, viridis()) for indices in maps.indices]
     write_gif(path, frames, hold_last(5, 100, 2000), scale=2)
-    entries = read_entries(path)
-    assert len(entries) == 5
-    for (pixels, _), expected in zip(entries, maps.rgb, strict=True):
-        np.testing.assert_array_equal(pixels, expected.repeat(2, axis=0).repeat(2, axis=1))
-    assert [delay for _, delay in entries] == [100, 100, 100, 100, 2000]
+    pixels, delays_ms = zip(*read_entries(path), strict=True)
+    np.testing.assert_array_equal(pixels, maps.rgb.repeat(2, axis=1).repeat(2, axis=2))
+    assert delays_ms == (100, 100, 100, 100, 2000)
 
 
-def test_equal_frames_keep_an_entry_each(tmp_path, images):
-    path = tmp_path / "still.gif"
+def test_equal_frames_keep_an_entry_each(path, images):
     write_gif(path, [quantize(images[5])] * 4, [50, 60, 70, 80])
-    assert [delay for _, delay in read_entries(path)] == [50, 60, 70, 80]
+    assert [delay_ms for _, delay_ms in read_entries(path)] == [50, 60, 70, 80]
 
 
-def test_gif_loops_for_ever(tmp_path, images):
-    path = tmp_path / "frames.gif"
-    write_gif(path, map(quantize, images), hold_last(6, 100, 500))
-    with Image.open(path) as animation:
-        assert animation.info["loop"] == 0
-        assert animation.n_frames == 6
-    assert iio.immeta(path, plugin="pillow")["loop"] == 0
-
-
-def test_frames_gif_is_close_and_each_frame_has_its_own_palette(tmp_path, images):
-    path = tmp_path / "frames.gif"
-    write_gif(path, map(quantize, images), hold_last(6, 100, 500))
+def test_frames_gif_is_close_and_each_frame_has_its_own_palette(path, images):
+    write_gif(path, images, hold_last(6, 100, 500))
     gains_db = []
     for (pixels, _), image in zip(read_entries(path), images, strict=True):
         median_cut = Image.fromarray(image).quantize(256, dither=Image.Dither.NONE)
-        usual = np.asarray(median_cut.convert("RGB"))
-        gains_db.append(psnr_db(pixels, image) - psnr_db(usual, image))
+        usual = np.asarray(median_cut.convert("RGB")).astype(float)
+        errors = [np.square(shown - image.astype(float)).mean() for shown in (pixels, usual)]
+        gains_db.append(10 * np.log10(errors[1] / errors[0]))
         assert len(np.unique(pixels.reshape(-1, 3), axis=0)) <= 256
     assert min(gains_db) > 0
     assert np.mean(gains_db) > 1
 
 
-def psnr_db(ours, image):
-    """Return the peak signal-to-noise ratio of an 8-bit picture."""
-    return 10 * np.log10(255**2 / np.square(ours.astype(float) - image).mean())
-
-
-@pytest.mark.parametrize("colors", [2, 128, 256])
-def test_palette_is_as_large_as_asked_and_the_same_every_time(images, colors):
-    first, again = quantize(images[2], colors), quantize(images[2], colors)
-    assert len(first.palette) == colors
-    assert first.indices.max() < colors
-    np.testing.assert_array_equal(first.indices, again.indices)
-    np.testing.assert_array_equal(first.palette, again.palette)
-
-
-@pytest.mark.parametrize("level", [0, 255])
-def test_picture_of_one_color_has_one_entry(level):
-    frame = quantize(np.full((8, 8, 3), level, dtype=np.uint8))
-    np.testing.assert_array_equal(frame.palette, [[level] * 3])
-    assert not frame.indices.any()
-
-
-def test_more_colors_than_cells_are_still_close():
-    image = np.zeros((32, 32, 3), dtype=np.uint8)
-    image[..., 0] = np.arange(32) // 8  # all in one cell of 4 levels
-    image[..., 1] = np.arange(32)[:, None] // 8
-    image[..., 2] = np.arange(1024).reshape(32, 32) % 4
-    np.testing.assert_allclose(quantize(image, 4).indices.max(), 0)
-    np.testing.assert_array_equal(
-        (lambda frame: frame.palette[frame.indices])(quantize(image)), image
-    )
-
-
-def test_picture_of_few_colors_is_kept_exactly(tmp_path):
-    image = np.zeros((8, 8, 3), dtype=np.uint8)
-    image[:4, :, 0], image[:, :4, 1] = 200, 100
-    path = tmp_path / "flat.gif"
-    write_gif(path, [quantize(image)], [100])
-    np.testing.assert_array_equal(read_entries(path)[0][0], image)
-
-
-def test_evolution_pairs_a_frame_with_its_map(tmp_path, images):
-    maps = difference_maps(images)
-    path = tmp_path / "evolution.gif"
-    write_gif(path, [beside(images[1], maps.indices[0], viridis())], [100])
-    pixels = read_entries(path)[0][0]
-    assert pixels.shape == (48, 128, 3)
-    assert np.abs(pixels[:, 64:].astype(int) - maps.rgb[0]).max() <= 8  # every fourth colour
-    assert np.abs(pixels[:, :64].astype(int) - images[1]).mean() < 20
-
-
 def test_frames_and_delays_must_be_as_many(tmp_path, images):
     with pytest.raises(ValueError, match="shorter"):
-        write_gif(tmp_path / "x.gif", map(quantize, images), [100])
+        write_gif(tmp_path / "x.gif", images, [100])
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("color_bar", [False, True])
-def test_strip_shows_the_stages_over_their_maps(tmp_path, images, color_bar):
-    images = images.repeat(3, axis=1).repeat(3, axis=2)
-    maps = difference_maps(images, scale="global" if color_bar else "image")
-    path = tmp_path / "strip.png"
-    write_strip(path, images, maps, stages=[0, 4], color_bar=color_bar)
-    strip = iio.imread(path)
-    for stage, picture in ((0, images[1]), (4, images[5]), (0, maps.rgb[0]), (4, maps.rgb[4])):
-        assert find_in(strip, picture), stage
-
-
-def find_in(canvas, picture):
-    """Tell whether a picture stands somewhere on a canvas, to the pixel."""
-    height, width = picture.shape[:2]
-    corner = (canvas == picture[0, 0]).all(axis=-1)
-    return any(
-        np.array_equal(canvas[y : y + height, x : x + width], picture)
-        for y, x in zip(*np.nonzero(corner), strict=True)
-    )
-
-
-def test_steps_csv_reads_back(tmp_path):
-    columns = {"row": np.array([0, 1]), "log_snr": np.array([0.5, np.nan])}
-    write_steps(tmp_path / "steps.csv", columns)
-    with (tmp_path / "steps.csv").open() as file:
-        lines = list(csv.DictReader(file))
-    assert lines == [{"row": "0", "log_snr": "0.5"}, {"row": "1", "log_snr": ""}]
-
-
-def test_steps_csv_takes_no_formula_for_a_name(tmp_path):
-    with pytest.raises(ValueError, match="cannot be a column's name"):
-        write_steps(tmp_path / "steps.csv", {"=1+1": np.array([0])})
-    assert not (tmp_path / "steps.csv").exists()
-
-
-def test_png_frames_are_exact_and_numbered(tmp_path, images):
-    write_frames(tmp_path / "frames", images)
-    names = sorted(path.name for path in (tmp_path / "frames").iterdir())
-    assert names == [f"{number:03d}.png" for number in range(6)]
-    np.testing.assert_array_equal(iio.imread(tmp_path / "frames/003.png"), images[3])
+def test_folder_may_be_named_as_imageio_reads_paths(tmp_path, monkeypatch, images):
+    monkeypatch.chdir(tmp_path)
+    for folder in ("~", "some.zip"):
+        write_gif(Path(folder) / "x.gif", images, hold_last(6, 100, 500))
+        assert len(read_entries(tmp_path / folder / "x.gif")) == 6

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,9 @@ from numpy.typing import NDArray
 
 from sdloop.machine.threads import in_threads
 from sdloop.show.difference import DifferenceMaps, viridis
-from sdloop.show.film.apng import write_apng
+from sdloop.show.film.film import write_apng, write_mp4, write_webp
 from sdloop.show.film.gif import hold_last, write_gif
-from sdloop.show.film.mp4 import write_mp4
-from sdloop.show.film.palette import IndexedFrame, beside, quantize
-from sdloop.show.film.webp import write_webp
+from sdloop.show.film.palette import IndexedFrame, beside
 
 
 def write_animations(
@@ -38,28 +37,9 @@ def write_animations(
         scale: Whole factor by which small pictures are enlarged.
     """
     delays_ms = hold_last(len(images), delay_ms, hold_ms)
-    if "gif" in formats:
-        _write_gifs(folder, images, maps, delays_ms, scale)
-    others = [suffix for suffix in formats if suffix != "gif"]
-    for suffix in others:
-        both = (
-            np.concatenate(pair, axis=1) for pair in zip(images[1:], maps.colored(), strict=True)
-        )
-        _write(folder / f"frames.{suffix}", images, delays_ms, scale)
-        _write(folder / f"difference.{suffix}", maps.colored(), delays_ms[1:], scale)
-        _write(folder / f"evolution.{suffix}", both, delays_ms[1:], scale)
-
-
-def _write(
-    path: Path, pictures: Iterable[NDArray[np.uint8]], delays_ms: Sequence[int], scale: int
-) -> None:
-    """Write one animation in the format that its name says."""
-    if path.suffix == ".webp":
-        write_webp(path, pictures, delays_ms, scale, lossless=path.stem == "difference")
-    elif path.suffix == ".apng":
-        write_apng(path, pictures, delays_ms, scale)
-    else:
-        write_mp4(path, pictures, delays_ms, scale)
+    for suffix in dict.fromkeys(formats):
+        write = _write_gifs if suffix == "gif" else partial(_write_films, suffix)
+        write(folder, images, maps, delays_ms, scale)
 
 
 def _write_gifs(
@@ -71,9 +51,27 @@ def _write_gifs(
 ) -> None:
     """Write the GIFs, which have palettes instead of colours."""
     colormap = viridis()
-    write_gif(folder / "frames.gif", in_threads(quantize, images), delays_ms, scale)
+    write_gif(folder / "frames.gif", images, delays_ms, scale)
     differences = (IndexedFrame(indices, colormap) for indices in maps.indices)
     write_gif(folder / "difference.gif", differences, delays_ms[1:], scale)
     pairs = zip(images[1:], maps.indices, strict=True)
     both = in_threads(lambda pair: beside(*pair, colormap), pairs)
     write_gif(folder / "evolution.gif", both, delays_ms[1:], scale)
+
+
+def _write_films(
+    suffix: str,
+    folder: Path,
+    images: NDArray[np.uint8],
+    maps: DifferenceMaps,
+    delays_ms: Sequence[int],
+    scale: int,
+) -> None:
+    """Write the animations in one of the formats that have colours."""
+    write = {"webp": write_webp, "apng": write_apng, "mp4": write_mp4}[suffix]
+    exactly = partial(write_webp, lossless=True) if suffix == "webp" else write
+    pairs = zip(images[1:], maps.colored(), strict=True)
+    both = (np.concatenate(pair, axis=1) for pair in pairs)
+    write(folder / f"frames.{suffix}", images, delays_ms, scale)
+    exactly(folder / f"difference.{suffix}", maps.colored(), delays_ms[1:], scale)
+    write(folder / f"evolution.{suffix}", both, delays_ms[1:], scale)

@@ -1,25 +1,176 @@
-"""Indexed frames -> an animated GIF with one entry a frame, each with a palette of its own.
+"""GIFs by imageio: a plugin that gives each frame an entry and a palette of its own.
 
-Each frame is compressed by Pillow as a picture of its own; the entries are joined here, because
-encoders of whole animations merge equal frames and share palettes.
-Format: GIF89a specification, CompuServe 1990.
+Importing this module adds the plugin to imageio by the name "sdloop":
+
+    import imageio.v3 as iio
+    import sdloop.show.film.gif
+
+    iio.imwrite("x.gif", frames, plugin="sdloop", duration=100)
 """
 
-import struct
-import tempfile
 from collections.abc import Iterable, Sequence
-from functools import partial
 from pathlib import Path
 
+import imageio.v3 as iio
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
+from imageio import RETURN_BYTES
+from imageio.config import PluginConfig, known_plugins
+from imageio.core.request import InitializationError, IOMode, Request
+from imageio.core.v3_plugin_api import PluginV3
+from numpy.typing import ArrayLike, NDArray
 
-from sdloop.machine.files import naming, replacing
-from sdloop.machine.threads import in_threads
-from sdloop.show.film.palette import IndexedFrame
+from sdloop.machine.files import replacing
+from sdloop.machine.threads import Workers
+from sdloop.show.film.gif_blocks import MOST, TRAILER, entry, header
+from sdloop.show.film.gif_frames import Picture, checked, pictures_of, timed
+from sdloop.show.film.palette import IndexedFrame, quantize
 
-HEADER_BYTES = 13  # signature and logical screen descriptor
+NAME = "sdloop"
+THREADS_PER_CORE = 2  # a palette is found half in NumPy, half in Python
+
+
+class GifPlugin(PluginV3):
+    """imageio's way to this project's GIFs; it writes them, and leaves reading to others.
+
+    Unlike imageio's own writer it chooses a palette for each frame, keeps frames that are equal to
+    the one before, and holds indexed frames as they are. Frames are taken one by one and compressed
+    in threads, so that a file of many needs no more memory than one of a few.
+    """
+
+    _workers: Workers[tuple[Picture, int, int], bytes] | None = None  # None: not open
+    _size: tuple[int, int] | None = None  # (height, width) of the first frame, enlarged
+
+    def __init__(self, request: Request) -> None:
+        """Take a request of imageio's.
+
+        Raises:
+            InitializationError: It is to read, or to write a file that is not named .gif.
+        """
+        super().__init__(request)
+        if request.mode.io_mode is not IOMode.write:
+            raise InitializationError(f"the plugin {NAME} writes GIFs; others read them")
+        if request.extension not in (None, ".gif"):
+            raise InitializationError(f"the plugin {NAME} writes .gif, not {request.extension}")
+        self._workers = Workers(_encode, THREADS_PER_CORE)
+
+    def write(
+        self,
+        ndimage: Picture | ArrayLike | Iterable[Picture | ArrayLike],
+        *,
+        duration: float | Sequence[float] = 100,
+        loop: int | None = 0,
+        scale: int = 1,
+        is_batch: bool | None = None,
+    ) -> bytes | None:
+        """Add one frame or several.
+
+        Args:
+            ndimage: A picture: uint8 (H, W) in grey, (H, W, 3) in RGB, (H, W, 4) if it is opaque,
+                or an IndexedFrame, which is kept exactly. Or several: an array with one more axis
+                in front, a list, or an iterator, from which they are taken one by one.
+            duration: How long each frame is shown, in milliseconds: one number, or one a frame. A
+                GIF counts in hundredths of a second, and this is rounded to them.
+            loop: How often a viewer plays the file again; 0 is for ever, None not at all. What the
+                first call says holds for the file.
+            scale: Whole factor by which pictures are enlarged, without smoothing.
+            is_batch: Whether an array holds several pictures. None asks its shape: three axes are
+                one picture if the last is 1, 3 or 4 long.
+
+        Returns:
+            The file up to here where imageio was asked for "<bytes>", else None.
+
+        Raises:
+            ValueError: The file is closed; there are no frames, or not as many as durations; or
+                a GIF cannot hold what is asked for. The message names it.
+        """
+        count = 0
+        for picture, hundredths in timed(pictures_of(ndimage, is_batch), duration):
+            self._add(checked(picture), hundredths, scale, loop)
+            count += 1
+        if count == 0:
+            raise ValueError("there are no frames")
+        if self.request.raw_uri != RETURN_BYTES:
+            return None
+        self._store(self._open_workers().rest())
+        return self.request.get_file().getvalue() + TRAILER
+
+    def close(self) -> None:
+        """Write the frames that are still being compressed, and end the file if none failed."""
+        try:
+            if self._workers is not None and self._size is not None:
+                self._store(self._workers.rest())
+                self.request.get_file().write(TRAILER)
+        finally:
+            self._stop()
+            super().close()
+
+    def _add(self, picture: Picture, hundredths: int, scale: int, loop: int | None) -> None:
+        """Begin to compress a frame, and write those that are ready."""
+        workers = self._open_workers()
+        shape = picture.indices.shape if isinstance(picture, IndexedFrame) else picture.shape[:2]
+        if not 1 <= scale <= MOST // max(shape):
+            raise ValueError(f"scale {scale}: allowed for this frame: 1 to {MOST // max(shape)}")
+        height, width = (side * scale for side in shape)
+        if self._size is None:
+            if loop is not None and not 0 <= loop <= MOST:
+                raise ValueError(f"loop {loop}: a GIF holds 0, which is for ever, to {MOST}")
+            self.request.get_file().write(header(width, height, loop))
+            self._size = height, width
+        if self._size != (height, width):
+            raise ValueError(
+                f"a frame is {width} x {height} px, but the first is "
+                f"{self._size[1]} x {self._size[0]} px"
+            )
+        self._store(workers.put((picture, hundredths, scale)))
+
+    def _open_workers(self) -> Workers[tuple[Picture, int, int], bytes]:
+        """Return the threads of a file that is open."""
+        if self._workers is None:
+            raise ValueError("the GIF is closed")
+        return self._workers
+
+    def _store(self, entries: Iterable[bytes]) -> None:
+        """Write entries; if one is missing, so is the rest."""
+        try:
+            for compressed in entries:
+                self.request.get_file().write(compressed)
+        except BaseException:
+            self._stop()
+            raise
+
+    def _stop(self) -> None:
+        """Let go of the threads."""
+        workers, self._workers = self._workers, None
+        if workers is not None:
+            workers.stop()
+
+
+def write_gif(
+    path: Path, frames: Iterable[Picture], delays_ms: Sequence[int], scale: int = 1
+) -> None:
+    """Write an animation that loops for ever, whole or not at all.
+
+    Args:
+        path: The GIF file.
+        frames: All of one size, indexed or uint8 (H, W, 3); they are taken one by one.
+        delays_ms: How long each frame is shown, a multiple of 10; one a frame.
+        scale: Whole factor by which small pictures are enlarged.
+
+    Raises:
+        ValueError: There are not as many frames as delays.
+    """
+    with (
+        replacing(path) as temporary,
+        temporary.open("wb") as file,
+        iio.imopen(file, "w", plugin=GifPlugin) as gif,
+    ):
+        for frame, delay_ms in zip(frames, delays_ms, strict=True):
+            gif.write(frame, duration=delay_ms, scale=scale)
+
+
+def hold_last(count: int, delay_ms: int, hold_ms: int) -> list[int]:
+    """Return one delay a frame, the last one longer."""
+    return [delay_ms] * (count - 1) + [hold_ms]
 
 
 def enlarge(image: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
@@ -29,49 +180,11 @@ def enlarge(image: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
     return image.repeat(factor, axis=0).repeat(factor, axis=1)
 
 
-def write_gif(
-    path: Path, frames: Iterable[IndexedFrame], delays_ms: Sequence[int], scale: int = 1
-) -> None:
-    """Write an animation that loops for ever.
-
-    Args:
-        path: The GIF file.
-        frames: All of one size; they are taken one by one and compressed in threads.
-        delays_ms: How long each frame is shown, a multiple of 10; one a frame.
-        scale: Whole factor by which small pictures are enlarged.
-
-    Raises:
-        ValueError: There are not as many frames as delays.
-    """
-    entries = in_threads(partial(_encode, scale=scale), frames)
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        for number, (entry, delay_ms) in enumerate(zip(entries, delays_ms, strict=True)):
-            if number == 0:
-                width, height = struct.unpack("<HH", entry[5:9])  # of its image descriptor
-                file.write(b"GIF89a" + struct.pack("<HHBBB", width, height, 0x70, 0, 0))
-                file.write(b"\x21\xff\x0bNETSCAPE2.0\x03\x01\x00\x00\x00")  # for ever
-            file.write(struct.pack("<4sHBB", b"\x21\xf9\x04\x04", delay_ms // 10, 0, 0))
-            file.write(entry)
-        file.write(b"\x3b")
+def _encode(job: tuple[Picture, int, int]) -> bytes:
+    """Compress one frame: the picture, how long it is shown, by what it is enlarged."""
+    picture, hundredths, scale = job
+    frame = picture if isinstance(picture, IndexedFrame) else quantize(picture)
+    return entry(enlarge(frame.indices, scale), frame.palette, hundredths)
 
 
-def hold_last(count: int, delay_ms: int, hold_ms: int) -> list[int]:
-    """Return one delay a frame, the last one longer."""
-    return [delay_ms] * (count - 1) + [hold_ms]
-
-
-def _encode(frame: IndexedFrame, scale: int) -> bytes:
-    """Compress one frame: image descriptor, local palette, data."""
-    picture = Image.fromarray(enlarge(frame.indices, scale), "P")
-    picture.putpalette(frame.palette.tobytes())
-    # into a real file Pillow compresses without the GIL
-    with naming(Path(tempfile.gettempdir())), tempfile.TemporaryFile() as file:
-        picture.save(file, "GIF", interlace=0)
-        file.seek(0)
-        whole = file.read()
-    size_bits = whole[10] & 0x07
-    table_end = HEADER_BYTES + 3 * 2 ** (size_bits + 1)
-    table = whole[HEADER_BYTES:table_end]
-    descriptor = whole.index(b"\x2c", table_end)
-    start = whole[descriptor : descriptor + 9] + bytes([0x80 | size_bits])
-    return start + table + whole[descriptor + 10 : -1]
+known_plugins[NAME] = PluginConfig(NAME, GifPlugin.__name__, __name__)

@@ -11,39 +11,43 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from sdloop.show.film.cells import Cells, Floats, Ints, count_cells, merge_cells, split_cells
+
 COLORS = 256
-COARSE_BITS, BITS, FINE_BITS = 4, 5, 6  # a channel
+BITS, FINE_BITS, ALL_BITS = 5, 6, 8  # a channel
 MOST_CELLS = 7000  # a picture that fills more of them is too noisy to show finer ones
-MORE = 1
+FEW_CELLS, ENOUGH_CELLS = 4, 16  # a colour; low contrast fills few, which are split to enough
 MOVES = 4  # of the palette over coarse cells, before a last one over all
 DENSITY_POWER = 0.6
 BLOCK = 256  # products small enough for the cache, and for BLAS to need no threads of its own
 MAP_STRIDE = 4  # a coloured map beside a picture gets by on every fourth colour
 
-Floats = NDArray[np.float32]
-Ints = NDArray[np.intp]
-
 
 @dataclass(frozen=True)
 class IndexedFrame:
-    """One picture by palette: indices uint8 (H, W) into palette uint8 (colours, 3)."""
+    """One picture by palette, which a GIF holds exactly.
+
+    Attributes:
+        indices: uint8 (H, W), into the palette.
+        palette: uint8 (colours, 3), 1 to 256 of them.
+
+    Raises:
+        ValueError: The arrays are not of these types and shapes, or an index lies outside.
+    """
 
     indices: NDArray[np.uint8]
     palette: NDArray[np.uint8]
 
-
-@dataclass(frozen=True)
-class _Cells:
-    """The occupied cells of the colour cube at `bits` a channel: number, pixels, mean colour."""
-
-    bits: int
-    numbers: Ints
-    weights: Floats
-    means: Floats
-
-    def __len__(self) -> int:
-        """Return how many are occupied."""
-        return len(self.numbers)
+    def __post_init__(self) -> None:
+        """Check what would make a broken file."""
+        for name, array in (("indices", self.indices), ("palette", self.palette)):
+            if array.dtype != np.uint8 or array.ndim != 2:
+                raise ValueError(f"{name} is {array.dtype} {array.shape}, not uint8 in two axes")
+        count, channels = self.palette.shape
+        if channels != 3 or not 1 <= count <= COLORS:
+            raise ValueError(f"palette is {self.palette.shape}, not (1 to {COLORS}, 3)")
+        if count < COLORS and self.indices.size and self.indices.max() >= count:
+            raise ValueError(f"an index is {self.indices.max()}, but there are {count} colours")
 
 
 def quantize(image: NDArray[np.uint8], colors: int = COLORS) -> IndexedFrame:
@@ -56,24 +60,23 @@ def quantize(image: NDArray[np.uint8], colors: int = COLORS) -> IndexedFrame:
     Returns:
         The indexed picture; exact if the picture has no more colours than that.
     """
-    cells, cell_of_pixel = _count(image, BITS)
-    if len(cells) <= colors:
-        exact = _index_exactly(image, colors)
-        if exact is not None:
-            return exact
-        colors = len(cells)
-    coarse = _merge(cells, COARSE_BITS)
-    if len(coarse) < 2 * colors:
-        coarse = cells
-    centers = _spread(coarse, colors)
-    for grid in (*[coarse] * MOVES, *[cells] * (MORE if cells.bits > BITS else 1)):
-        centers = _move(centers, grid)
+    cells, slot_of_pixel = count_cells(image, BITS)
+    if len(cells) >= FEW_CELLS * colors:
+        coarse = merge_cells(cells)
+    else:
+        while len(cells) < ENOUGH_CELLS * colors and cells.bits < ALL_BITS:
+            coarse = cells
+            cells, slot_of_pixel = split_cells(image, cells, slot_of_pixel)
+    if len(cells) <= colors:  # split to the end, each holds one colour
+        centers = cells.means[np.argsort(cells.numbers)]
+    else:
+        centers = _fit(cells if len(coarse) < 2 * colors else coarse, cells, colors)
     palette = np.rint(centers).astype(np.uint8)
-    if len(cells) <= MOST_CELLS:
-        cells, cell_of_pixel = _count(image, FINE_BITS)
-    index_of_cell = np.zeros(1 << (3 * cells.bits), dtype=np.uint8)
-    index_of_cell[cells.numbers] = _nearest(cells.means, palette.astype(np.float32))
-    return IndexedFrame(index_of_cell[cell_of_pixel].reshape(image.shape[:2]), palette)
+    if cells.bits == BITS and len(cells) <= MOST_CELLS:
+        cells, slot_of_pixel = count_cells(image, FINE_BITS)
+    index_of_slot = np.zeros(cells.slots[-1] + 1, dtype=np.uint8)
+    index_of_slot[cells.slots] = _nearest(cells.means, palette.astype(np.float32))
+    return IndexedFrame(index_of_slot[slot_of_pixel].reshape(image.shape[:2]), palette)
 
 
 def beside(
@@ -96,46 +99,15 @@ def beside(
     return IndexedFrame(np.concatenate([left.indices, right], axis=1), palette)
 
 
-def _count(image: NDArray[np.uint8], bits: int) -> tuple[_Cells, Ints]:
-    """Sort the pixels into cells of 2^bits levels a channel; (H W,), the cell of each pixel."""
-    pixels = image.reshape(-1, 3)
-    red, green, blue = (pixels >> (8 - bits)).astype(np.intp).T
-    cell_of_pixel = (red << (2 * bits)) | (green << bits) | blue
-    counts = np.bincount(cell_of_pixel, minlength=1 << (3 * bits))
-    return _occupied(bits, counts, cell_of_pixel, pixels), cell_of_pixel
+def _fit(coarse: Cells, cells: Cells, colors: int) -> Floats:
+    """Find a palette, (colours, 3), for coarse cells, then bring it closer to all."""
+    centers = _spread(coarse, colors)
+    for grid in (*[coarse] * MOVES, cells):
+        centers = _move(centers, grid)
+    return centers
 
 
-def _merge(cells: _Cells, bits: int) -> _Cells:
-    """Join cells into coarser ones."""
-    channels = (cells.numbers >> (cells.bits * channel) for channel in (2, 1, 0))
-    shift, levels = cells.bits - bits, (1 << bits) - 1
-    red, green, blue = ((channel >> shift) & levels for channel in channels)
-    merged = (red << (2 * bits)) | (green << bits) | blue
-    counts = np.bincount(merged, cells.weights, 1 << (3 * bits))
-    return _occupied(bits, counts, merged, cells.means * cells.weights[:, None])
-
-
-def _occupied(
-    bits: int, counts: NDArray[np.number], cell_of: Ints, colors: NDArray[np.number]
-) -> _Cells:
-    """Keep the cells that hold something, with the mean of the colours that they hold."""
-    numbers = np.flatnonzero(counts)
-    weights = counts[numbers].astype(np.float32)
-    sums = [np.bincount(cell_of, channel, len(counts))[numbers] for channel in colors.T]
-    return _Cells(bits, numbers, weights, (np.stack(sums, axis=1) / weights[:, None]).astype("f4"))
-
-
-def _index_exactly(image: NDArray[np.uint8], colors: int) -> IndexedFrame | None:
-    """Keep every colour of a picture that has few; None if it has too many."""
-    red, green, blue = image.reshape(-1, 3).astype(np.uint32).T
-    packed, indices = np.unique((red << 16) | (green << 8) | blue, return_inverse=True)
-    if len(packed) > colors:
-        return None
-    palette = np.stack([packed >> 16, (packed >> 8) & 255, packed & 255], axis=1)
-    return IndexedFrame(indices.astype(np.uint8).reshape(image.shape[:2]), palette.astype(np.uint8))
-
-
-def _spread(cells: _Cells, colors: int) -> Floats:
+def _spread(cells: Cells, colors: int) -> Floats:
     """Choose the first palette, (colours, 3): equal shares of density^(3/5) along the curve."""
     curve = np.zeros(len(cells), dtype=np.intp)
     for bit in range(cells.bits):
@@ -159,7 +131,7 @@ def _nearest(colors: Floats, centers: Floats) -> Ints:
     return nearest
 
 
-def _move(centers: Floats, cells: _Cells) -> Floats:
+def _move(centers: Floats, cells: Cells) -> Floats:
     """Move each centre to the mean of its cells; one without cells to the worst served cell."""
     nearest = _nearest(cells.means, centers)
     count = len(centers)

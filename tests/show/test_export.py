@@ -1,0 +1,54 @@
+"""Strips, tables and PNG files, opened again and compared."""
+
+import csv
+
+import imageio.v3 as iio
+import numpy as np
+import pytest
+
+from sdloop.show.difference import difference_maps
+from sdloop.show.figure.png import write_frames
+from sdloop.show.figure.strip import write_strip
+from sdloop.show.figure.table import write_steps
+
+
+@pytest.mark.parametrize("color_bar", [False, True])
+def test_strip_shows_the_stages_over_their_maps(tmp_path, images, color_bar):
+    images = images.repeat(3, axis=1).repeat(3, axis=2)
+    maps = difference_maps(images, scale="global" if color_bar else "image")
+    path = tmp_path / "strip.png"
+    write_strip(path, images, maps, stages=[0, 4], color_bar=color_bar)
+    strip = iio.imread(path)
+    for stage, picture in ((0, images[1]), (4, images[5]), (0, maps.rgb[0]), (4, maps.rgb[4])):
+        assert find_in(strip, picture), stage
+
+
+def find_in(canvas, picture):
+    """Tell whether a picture stands somewhere on a canvas, to the pixel."""
+    height, width = picture.shape[:2]
+    corner = (canvas == picture[0, 0]).all(axis=-1)
+    return any(
+        np.array_equal(canvas[y : y + height, x : x + width], picture)
+        for y, x in zip(*np.nonzero(corner), strict=True)
+    )
+
+
+def test_steps_csv_reads_back(tmp_path):
+    columns = {"row": np.array([0, 1]), "log_snr": np.array([0.5, np.nan])}
+    write_steps(tmp_path / "steps.csv", columns)
+    with (tmp_path / "steps.csv").open() as file:
+        lines = list(csv.DictReader(file))
+    assert lines == [{"row": "0", "log_snr": "0.5"}, {"row": "1", "log_snr": ""}]
+
+
+def test_steps_csv_takes_no_formula_for_a_name(tmp_path):
+    with pytest.raises(ValueError, match="cannot be a column's name"):
+        write_steps(tmp_path / "steps.csv", {"=1+1": np.array([0])})
+    assert not (tmp_path / "steps.csv").exists()
+
+
+def test_png_frames_are_exact_and_numbered(tmp_path, images):
+    write_frames(tmp_path / "frames", images)
+    names = sorted(path.name for path in (tmp_path / "frames").iterdir())
+    assert names == [f"{number:03d}.png" for number in range(6)]
+    np.testing.assert_array_equal(iio.imread(tmp_path / "frames/003.png"), images[3])
