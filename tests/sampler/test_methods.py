@@ -205,7 +205,10 @@ def run_oracle(oracle, case):
     for t in oracle.timesteps:
         scale = getattr(oracle, "scale_model_input", lambda x, t: x)
         asked.append(scale(x, t))
-        result = oracle.step(network(asked[-1], t), t, x, **extra)
+        try:
+            result = oracle.step(network(asked[-1], t), t, x, **extra)
+        except AssertionError:  # times that round alike make its UniPC lose count of its steps
+            pytest.skip("diffusers itself fails at these options")
         x = result.prev_sample
         z0_hats.append(getattr(result, "pred_original_sample", None))
     return asked, x, oracle.timesteps.double().numpy(), z0_hats
