@@ -15,6 +15,7 @@ from sdloop.measure.frequency import FrequencyTimeline, frequency_timeline
 from sdloop.measure.layout import object_mask
 from sdloop.measure.placement import Placement, measure_placement
 from sdloop.measure.steps import StepMeasures, measure_steps
+from sdloop.sampler.loop import fresh_noise
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -81,11 +82,15 @@ def measure_run(
     Returns:
         All measures, on the CPU.
     """
+    noise = None
+    if table.noisy:  # it follows from the seed
+        shape = trajectory.z0_hat.shape
+        noise = fresh_noise([trajectory.config["seed"]], len(table), *shape[1:])[:, 0]
     final = images[-1]
     on_object = object_mask(final) if mask is None else torch.from_numpy(mask).to(images.device)
     return RunMeasures(
         measure_steps(trajectory, table, maps),
-        split_steps(trajectory.latents, trajectory.guidance, table, guidance_scale),
+        split_steps(trajectory.latents, trajectory.guidance, table, guidance_scale, noise),
         measure_commitment(images, tolerance),
         frequency_timeline(images),
         measure_placement(maps.values, final, on_object),
