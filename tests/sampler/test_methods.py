@@ -14,6 +14,7 @@ from sdloop.sampler.loop import fresh_noise, initial_noise, walk
 from sdloop.sampler.methods import METHODS, find_method, make_table
 from sdloop.sampler.scheduler_config import override, read_settings
 from sdloop.sampler.sigmas import beta_quantiles
+from sdloop.show.measure.drive import split_steps
 from tests.scipy_stand_in import scheduler_class
 
 SHAPE = (2, 4, 4)
@@ -374,3 +375,21 @@ def test_rows_that_try_are_told_apart(name, tries):
     table = make_table(read_settings(SD, name), 3)
     assert np.flatnonzero(table.tries).tolist() == tries
     assert np.flatnonzero(table.retakes).tolist() == [row + 1 for row in tries]
+
+
+@pytest.mark.parametrize("prediction", EPS_V)
+@pytest.mark.parametrize("kind", [kind for kind in METHODS if kind != "flow_euler"])
+def test_the_four_parts_sum_to_the_step_and_each_is_its_terms(kind, prediction):
+    settings = read_settings({**SD, "skip_prk_steps": True, "prediction_type": prediction}, kind)
+    table = make_table(settings, 6)
+    noise = fresh_noise([SEED], len(table), *SHAPE).double()
+    z = torch.randn(1, *SHAPE, generator=torch.Generator().manual_seed(1)).double()
+    steps = list(walk(lambda z, row: torch.zeros(2, *SHAPE), table, z, 3.0, noise))
+    frames = torch.cat([z, *(step.z for step in steps)])
+    drive = split_steps(
+        frames, torch.cat([step.guidance for step in steps]), table, 3.0, noise[:, 0]
+    )
+    # a network that returns nothing leaves rescaling and noise alone
+    torch.testing.assert_close(drive.rescaling + drive.noise, frames.diff(dim=0))
+    torch.testing.assert_close(drive.uncond, torch.zeros_like(drive.uncond), atol=1e-6, rtol=0)
+    assert bool(drive.noise.any()) == table.noisy

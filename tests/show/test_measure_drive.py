@@ -113,19 +113,19 @@ def test_without_guidance_its_part_is_nothing():
 
 def test_shares_and_sizes_of_known_parts():
     one = torch.ones(1, *SHAPE, dtype=torch.float64)
-    drive = Drive(-one, 4 * one, one)
+    drive = Drive(-one, 4 * one, one, 0 * one)
     assert {name: share.tolist() for name, share in drive.shares().items()} == {
-        "rescaling": [-0.25], "uncond": [1.0], "guidance": [0.25],
+        "rescaling": [-0.25], "uncond": [1.0], "guidance": [0.25], "noise": [0.0],
     }  # fmt: skip
-    assert [float(rms[0]) for rms in drive.rms().values()] == [1, 4, 1]
-    still = Drive(one, -one, 0 * one)
+    assert [float(rms[0]) for rms in drive.rms().values()] == [1, 4, 1, 0]
+    still = Drive(one, -one, 0 * one, 0 * one)
     assert np.isnan(list(still.shares().values())).all()
 
 
 def test_guidance_map_shows_the_place_that_it_moved():
     guidance = torch.zeros(2, *SHAPE, dtype=torch.float64)
     guidance[1, :2, 1, 4] = 3.0  # in two of four channels
-    maps = Drive(guidance, guidance, guidance).guidance_maps()
+    maps = Drive(guidance, guidance, guidance, guidance).guidance_maps()
     expected = np.zeros((2, 3, 5))
     expected[1, 1, 4] = 3 / 2**0.5
     np.testing.assert_allclose(maps, expected, rtol=1e-6)

@@ -1,4 +1,4 @@
-"""What drove each step of the latent: the sampler's rescaling, the network, or guidance."""
+"""What drove each step of the latent: the sampler's rescaling, the network, guidance, or noise."""
 
 from __future__ import annotations
 
@@ -16,18 +16,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Drive:
-    """Each step, frame row + 1 minus frame row, as a sum of three; float64 (rows, 4, h, w).
+    """Each step, frame row + 1 minus frame row, as a sum of four; float64 (rows, 4, h, w).
 
     Attributes:
         rescaling: What the sampler's factor does to the latent.
         uncond: What the unconditional output adds; with guidance_scale 1 there is none, and the
             conditional output stands here.
         guidance: What s (cond - uncond) adds; zeros with guidance_scale 1.
+        noise: What fresh noise adds; zeros where the sampler adds none.
     """
 
     rescaling: Tensor
     uncond: Tensor
     guidance: Tensor
+    noise: Tensor
 
     def rms(self) -> dict[str, NDArray[np.float64]]:
         """Return each part's root mean square, (rows,)."""
@@ -35,14 +37,14 @@ class Drive:
         return {name: part.flatten(1).square().mean(dim=1).sqrt().numpy() for name, part in parts}
 
     def shares(self) -> dict[str, NDArray[np.float64]]:
-        """Return how far each part went along the step, (rows,); the three sum to 1.
+        """Return how far each part went along the step, (rows,); the four sum to 1.
 
             share = <part, step> / <step, step>
 
         The share of a part that worked against the step is negative, so another's can exceed 1.
         NaN where a step is zero.
         """
-        step = (self.rescaling + self.uncond + self.guidance).flatten(1)
+        step = (self.rescaling + self.uncond + self.guidance + self.noise).flatten(1)
         squares = step.square().sum(dim=1)
         squares = torch.where(squares > 0, squares, float("nan"))
         parts = vars(self).items()
@@ -54,55 +56,66 @@ class Drive:
 
 
 def split_steps(
-    latents: Tensor, guidance: Tensor | None, table: Table, guidance_scale: float
+    latents: Tensor,
+    guidance: Tensor | None,
+    table: Table,
+    guidance_scale: float,
+    noise: Tensor | None = None,
 ) -> Drive:
-    """Split each step into what rescaling, the unconditional output and guidance did.
+    """Split each step into what rescaling, the unconditional output, guidance and noise did.
 
-    A row takes its base frame to z_next = a base + b sum_k w_k output_k, and each output is
-    uncond + s (cond - uncond). So frame row + 1 differs from its base frame by the sum of
+    A row takes its base frame to z_next = a base + b sum_k w_k kept_k + c noise, with
+    kept_k = p_k z_k + q_k output_k, and each output is uncond + s (cond - uncond). So frame row + 1
+    differs from its base frame by the sum of
 
-        rescaling = (a - 1) base
-        uncond    = b sum_k w_k uncond_k
-        guidance  = b sum_k w_k s (cond_k - uncond_k)
+        rescaling = (a - 1) base + b sum_k w_k p_k z_k
+        uncond    = b sum_k w_k q_k uncond_k
+        guidance  = b sum_k w_k q_k s (cond_k - uncond_k)
+        noise     = c noise
 
-    Added up along the base frames, these say how far each of the three has moved each frame from
+    Added up along the base frames, these say how far each of the four has moved each frame from
     frame 0; a row's part is the change of that from one frame to the next. Where the base frame
     is the row's own frame, the part is the term above. Where a row takes an earlier step again
-    (PNDM), it is what the new step does minus what the old one did, so nothing counts twice. The
-    split is of the network's raw outputs: epsilon, or v where the model predicts v.
+    (PNDM, Heun), it is what the new step does minus what the old one did, so nothing counts twice.
+    The split is of the network's raw outputs: epsilon, or v where the model predicts v.
 
     Args:
         latents: float32 (rows + 1, 4, h, w), on the CPU.
         guidance: float32 (rows, 4, h, w), eps_cond - eps_uncond; None without guidance.
         table: The table that made them.
         guidance_scale: s.
+        noise: float32 (rows, 4, h, w), the fresh noise; None where the table adds none.
 
     Returns:
         The parts, which sum to the step to float64's rounding.
     """
-    rescaling = _moved_by_rescaling(latents, table).diff(dim=0)
-    by_guidance = _moved_by_guidance(latents, guidance, table, guidance_scale).diff(dim=0)
-    return Drive(rescaling, latents.double().diff(dim=0) - rescaling - by_guidance, by_guidance)
+    frames = latents.double()
+    rescaled = _column(table.a - 1) * frames[torch.from_numpy(table.base)]
+    rescaled += _column(table.b) * _mixed(table.w * table.p, frames[:-1])
+    guided, added = torch.zeros_like(rescaled), torch.zeros_like(rescaled)
+    if guidance is not None:
+        pull = guidance_scale * guidance.double() / _column(table.guidance_from_output)
+        guided = _column(table.b) * _mixed(table.w * table.q, pull)
+    if noise is not None:
+        added = _column(table.c) * noise.double()
+    rescaling, by_guidance, by_noise = (_moved(part, table) for part in (rescaled, guided, added))
+    by_uncond = frames.diff(dim=0) - rescaling - by_guidance - by_noise
+    return Drive(rescaling, by_uncond, by_guidance, by_noise)
 
 
-def _moved_by_rescaling(latents: Tensor, table: Table) -> Tensor:
-    """Add up how far rescaling has moved each frame from frame 0; float64, as `latents`."""
-    moved = torch.zeros_like(latents, dtype=torch.float64)
+def _column(values: NDArray[np.float64]) -> Tensor:
+    """Give each row its number, (rows, 1, 1, 1)."""
+    return torch.from_numpy(values).reshape(-1, 1, 1, 1)
+
+
+def _mixed(weights: NDArray[np.float64], kept: Tensor) -> Tensor:
+    """Mix what rows have kept, for each row."""
+    return torch.tensordot(torch.from_numpy(weights), kept, dims=1)
+
+
+def _moved(parts: Tensor, table: Table) -> Tensor:
+    """Add a part up along the base frames from frame 0, and return each row's change of it."""
+    moved = [torch.zeros_like(parts[0])]
     for row, base in enumerate(table.base.tolist()):
-        moved[row + 1] = moved[base] + (table.a[row] - 1) * latents[base].double()
-    return moved
-
-
-def _moved_by_guidance(
-    latents: Tensor, guidance: Tensor | None, table: Table, guidance_scale: float
-) -> Tensor:
-    """Add up how far guidance has moved each frame from frame 0; float64, as `latents`."""
-    moved = torch.zeros_like(latents, dtype=torch.float64)
-    if guidance is None:
-        return moved
-    in_eps = torch.from_numpy(table.eps_from_output).reshape(-1, 1, 1, 1)
-    pull = guidance_scale * guidance.double() / in_eps
-    mixtures = torch.tensordot(torch.from_numpy(table.w * table.q), pull, dims=1)
-    for row, base in enumerate(table.base.tolist()):
-        moved[row + 1] = moved[base] + table.b[row] * mixtures[row]
-    return moved
+        moved.append(moved[base] + parts[row])
+    return torch.stack(moved).diff(dim=0)

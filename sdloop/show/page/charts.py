@@ -42,6 +42,7 @@ CHARTS = (
             "rescaling_part_share": "rescaling",
             "uncond_part_share": "without the prompt",
             "guidance_part_share": "guidance",
+            "noise_part_share": "fresh noise",
         },
     ),
     Chart(
@@ -51,6 +52,7 @@ CHARTS = (
             "rescaling_part_rms": "rescaling",
             "uncond_part_rms": "without the prompt",
             "guidance_part_rms": "guidance",
+            "noise_part_rms": "fresh noise",
         },
     ),
     Chart(
