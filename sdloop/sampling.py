@@ -96,6 +96,8 @@ def sample(
     with console.stage("denoise", len(schedule), kept) as advance:
 
         def on_row(row: int, returned: Tensor) -> None:
+            if engine.weights_sha256.done():
+                engine.weights_sha256.result()  # damaged weights are refused as soon as it is known
             if row >= kept:
                 progress.add(row, returned)
                 advance(1)

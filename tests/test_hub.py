@@ -25,6 +25,7 @@ from sdloop.model.fetch import fetch_weights
 from sdloop.model.find import find
 from sdloop.model.networks import load
 from sdloop.model.weight_files import hash_weights
+from sdloop.progress import Progress
 from tests.hub_server import serving
 
 CPU = torch.device("cpu")
@@ -383,6 +384,22 @@ def test_flipped_bit_in_the_cache_is_found_by_its_hash_and_named(hub, models):
     assert f"remove {blob}, and it is fetched anew" in message
     blob.unlink()
     assert_equal(load(find(TINY), CPU, torch.float32).unet, models.unet)
+
+
+def test_run_of_damaged_weights_ends_before_its_last_row(hub, tiny_config, monkeypatch, capsys):
+    rows = []
+    add = Progress.add
+    monkeypatch.setattr(
+        Progress, "add", lambda self, row, value: (rows.append(row), add(self, row, value))
+    )
+    source = find(TINY)
+    fetch_weights(source, half=False)
+    blob = damage(source, UNET, "bit")
+    arguments = [str(tiny_config), f"model={TINY}", "scheduler.num_steps=200", "export.stages=null"]
+    assert run_module.main(arguments) == 2
+    assert "is damaged: its sha256 is" in capsys.readouterr().err
+    assert len(rows) < 200
+    assert blob.is_file()
 
 
 # ---- without the hub ---------------------------------------------------------------------------
