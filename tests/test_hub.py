@@ -254,6 +254,15 @@ def test_repository_without_usable_weights_is_refused_before_it_is_fetched(hub, 
     assert hub.fetched() == ["model_index.json"]
 
 
+def test_shard_that_an_index_names_in_vain_is_told(hub, copied, models):
+    models.unet.save_pretrained(copied / "unet", max_shard_size="100KB")
+    shard = sorted((copied / "unet").glob("diffusion_pytorch_model-*.safetensors"))[1]
+    shard.unlink()
+    message = refusal(lambda: load(find(TINY), CPU, torch.float32))
+    assert f"unet/{shard.name} is not in the repository" in message
+    assert not [path for path in hub.fetched() if path.endswith(".safetensors")]
+
+
 def test_repository_of_single_files_says_to_download_one(hub, copied):
     for path in copied.iterdir():
         shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -428,6 +437,18 @@ def test_weights_that_the_cache_lacks_are_named_offline(hub, offline, tmp_path, 
     assert source == find(TINY)
 
 
+def test_cache_of_an_older_client_says_what_it_lacks_offline(hub, offline, tmp_path):
+    source = find(TINY)
+    fetch_weights(source, half=False, components=["unet", "text_encoder"])
+    shutil.move(tmp_path / "cache", tmp_path / "older")  # this process remembers the listing
+    shutil.rmtree(tmp_path / "older/models--someone--tiny/trees")
+    offline()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "older"))
+        message = refusal(lambda: find(TINY))
+    assert "the weights of its vae are not in the hub's cache, and the hub cannot" in message
+
+
 def test_half_precision_files_in_the_cache_serve_float32_offline(hub, copied, offline):
     for path in (UNET, VAE, TEXT):
         half = {name: weight.half() for name, weight in load_file(copied / path).items()}
@@ -482,6 +503,18 @@ def test_library_writes_nothing_and_leaves_the_client_as_it_was(hub, loud, capfd
     assert after == before
     snapshot_download(TINY, allow_patterns=["*.nothing"])
     assert "No files matched" in capfd.readouterr().err
+
+
+def test_error_stops_the_other_downloads_before_it_is_told(hub, copied, loud, capfd, no_waiting):
+    source = find(TINY)
+    hub.cut_at_start.add(UNET)  # tried again and again, with a warning each time
+    (copied / VAE).unlink()
+    with pytest.raises(UserError, match=f"{VAE}: the hub refused: 404|{UNET} was interrupted"):
+        fetch_weights(source, half=False)
+    asked = len(hub.asked)
+    time.sleep(1)
+    assert len(hub.asked) == asked
+    assert capfd.readouterr() == ("", "")
 
 
 def test_quiet_command_writes_nothing(hub, loud, tiny_config, tmp_path, capfd):

@@ -73,7 +73,7 @@ def _find_on_hub(name: str) -> ModelSource:
 def _fetch_configs(name: str, weights: bool) -> tuple[str, Path]:
     """Fetch a hub repository's small files; returns its id, and the folder that holds them."""
     from sdloop.model.fetch import fetch_configs
-    from sdloop.model.hub import read_address
+    from sdloop.model.hub_client import read_address
 
     if not ADDRESS.fullmatch(name) and not HUB_ID.fullmatch(name):
         raise UserError(f"{name}: no such folder here, and no hub id such as {SINGLE_FILE_LAYOUT}")
