@@ -114,7 +114,8 @@ def sample(plan: Plan, engine: Engine, progress: Progress, stages: Stages) -> Tr
             steps = engine.walk(
                 plan.table, z, conditioning, plan.config.guidance_scale, noise, progress.returned
             )
-            denoised = collect(_told(progress.keep(steps), kept, stages, advance), z, rows)
+            steps = _sound(_told(progress.keep(steps), kept, stages, advance), engine)
+            denoised = collect(steps, z, rows)
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -168,4 +169,12 @@ def _told(
         stages.listen(StepMade(step))
         if step.row >= kept:
             advance(1)
+        yield step
+
+
+def _sound(steps: Iterable[Step], engine: Engine) -> Iterator[Step]:
+    """Refuse damaged weights as soon as their hash is known, not after the last row."""
+    for step in steps:
+        if engine.weights_sha256.done():
+            engine.weights_sha256.result()
         yield step

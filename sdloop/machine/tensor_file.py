@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 WEIGHT_DTYPES = ("F32", "F16", "BF16", "F64")
 MOST_TENSORS = 20_000  # a checkpoint has some 2,500
 MOST_SIDES, LONGEST_SIDE = 8, 2**48
+_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 _NOT_WHOLE = "is cut short, damaged or not a safetensors file"
 
 
@@ -69,7 +70,13 @@ def read_header(path: Path, named: str) -> TensorHeader:
 
     with opened(path, named) as file:
         data_bytes = os.fstat(file.fileno()).st_size - 8
-        size = int.from_bytes(file.read(8), "little")
+        head = file.read(8)
+        if head == _LFS_POINTER[:8] and head + file.read(len(_LFS_POINTER) - 8) == _LFS_POINTER:
+            raise UserError(
+                f"{named}: is a git-lfs pointer, not the file it stands for; fetch that with: "
+                "git lfs pull"
+            )
+        size = int.from_bytes(head, "little")
         if not 0 < size <= data_bytes:
             raise UserError(f"{named}: {_NOT_WHOLE}")
         try:

@@ -53,7 +53,7 @@ class UNetConfig(Part):
         *("CrossAttnDownBlock2D",) * 3,
         "DownBlock2D",
     )
-    mid_block_type: Literal["UNetMidBlock2DCrossAttn"] = "UNetMidBlock2DCrossAttn"
+    mid_block_type: Literal["UNetMidBlock2DCrossAttn"] | None = "UNetMidBlock2DCrossAttn"
     up_block_types: PerBlock[Literal["CrossAttnUpBlock2D", "UpBlock2D"]] = (
         "UpBlock2D",
         *("CrossAttnUpBlock2D",) * 3,

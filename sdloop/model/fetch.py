@@ -7,7 +7,8 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from sdloop.machine.errors import UserError
-from sdloop.model.hub import Repository, Unreachable, Watch
+from sdloop.model.hub import Repository, Watch
+from sdloop.model.hub_client import Unreachable
 from sdloop.model.weight_files import STEMS, choices, entries, no_weights
 
 if TYPE_CHECKING:
@@ -91,6 +92,11 @@ def _check_weights_are_listed(repository: Repository) -> None:
         names = _names_in(component, files)
         if entries(component, False, names):
             continue
+        if not repository.listed:
+            raise UserError(
+                f"model = {name}: the weights of its {component} are not in the hub's cache, and "
+                "the hub cannot be asked"
+            )
         if single and "model_index.json" not in files:
             raise UserError(
                 f"model = {name}: holds single files, no folder in diffusers' layout; download one "

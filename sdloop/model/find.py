@@ -14,7 +14,8 @@ from sdloop.model.source import ModelSource
 from sdloop.model.weight_files import weight_names
 
 BUNDLED = Path(__file__).parents[1] / "bundled"
-SINGLE_FILE_LAYOUT = "stable-diffusion-v1-5/stable-diffusion-v1-5"
+SINGLE_FILE_LAYOUT, SINGLE_FILE_WIDTH = "stable-diffusion-v1-5/stable-diffusion-v1-5", 768
+SD2_LAYOUTS = "stabilityai/stable-diffusion-2-1 (predicts v) or -2-1-base (predicts epsilon)"
 HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 ADDRESS = re.compile(r"https?://.*|hf://.*|(huggingface\.co|hf\.co)/.*")
 PICKLED = (".ckpt", ".pt", ".pth", ".bin", ".pkl")
@@ -64,7 +65,7 @@ def _find_on_hub(name: str) -> ModelSource:
 def _fetch_configs(name: str, weights: bool) -> tuple[str, Path]:
     """Fetch a hub repository's small files; returns its id, and the folder that holds them."""
     from sdloop.model.fetch import fetch_configs
-    from sdloop.model.hub import read_address
+    from sdloop.model.hub_client import read_address
 
     if not ADDRESS.fullmatch(name) and not HUB_ID.fullmatch(name):
         raise UserError(f"{name}: no such folder here, and no hub id such as {SINGLE_FILE_LAYOUT}")
@@ -82,17 +83,24 @@ def _no_checkpoint(name: str, path: Path) -> UserError:
     return UserError(
         f"model = {name}: pickled checkpoints can carry code and are not loaded; convert it once: "
         f'weights = torch.load("{path.name}", weights_only=True); weights = '
-        'weights.get("state_dict", weights); safetensors.torch.save_file({name: weight.contiguous()'
-        " for name, weight in weights.items() if isinstance(weight, torch.Tensor)}, "
+        'weights.get("state_dict", weights); safetensors.torch.save_file({name: '
+        "weight.clone().contiguous() for name, weight in weights.items() "
+        "if isinstance(weight, torch.Tensor)}, "
         f'"{path.stem}.safetensors")'
     )
 
 
 def _find_checkpoint(name: str, path: Path, config_from: str | None) -> ModelSource:
     """Find a single-file checkpoint, its configs in another model's folder."""
-    from sdloop.model.single_file import check_checkpoint
+    from sdloop.model.single_file import check_checkpoint, context_width
 
-    check_checkpoint(path)
+    width = context_width(check_checkpoint(path)["unet"])
+    if config_from is None and width not in (SINGLE_FILE_WIDTH, None):
+        example = SD2_LAYOUTS if width == 1024 else "a folder or hub id"
+        raise UserError(
+            f"model = {name}: attends to a text {width} wide, so it is not of Stable Diffusion 1.x;"
+            f" say model_config_from=<the model whose configs it has>: {example}"
+        )
     layout = config_from or SINGLE_FILE_LAYOUT
     folder = _path_of(layout)
     if not _is_folder(folder):
@@ -102,7 +110,13 @@ def _find_checkpoint(name: str, path: Path, config_from: str | None) -> ModelSou
             raise UserError(
                 f"model = {name}: configs and tokenizer come from model_config_from, and {error}"
             ) from None
-    return replace(STABLE_DIFFUSION.check(name, folder), checkpoint=path)
+    source = replace(STABLE_DIFFUSION.check(name, folder), checkpoint=path)
+    if width not in (source.text.hidden_size, None):
+        raise UserError(
+            f"model = {name}: attends to a text {width} wide; the text encoder of "
+            f"model_config_from = {layout} makes one {source.text.hidden_size} wide"
+        )
+    return source
 
 
 def _path_of(name: str) -> Path:

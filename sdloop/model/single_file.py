@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,8 +19,14 @@ MOST_WEIGHTS = 3000  # of one network; Stable Diffusion's UNet has 686
 PREFIXES = {
     "text_encoder": ("cond_stage_model.transformer.", "cond_stage_model.model."),
     "unet": ("model.diffusion_model.",),
-    "vae": ("first_stage_model.",),
+    # beside these lie the loss that a VAE was trained with, its discriminator's counters among them
+    "vae": tuple(
+        f"first_stage_model.{part}."
+        for part in ("decoder", "encoder", "post_quant_conv", "quant_conv")
+    ),
 }
+CONTEXT = re.compile(r"model\.diffusion_model\..*\.attn2\.to_k\.weight")
+SDXL = "conditioner.embedders."
 OPEN_CLIP_NAMES = {
     "ln_1": "layer_norm1",
     "ln_2": "layer_norm2",
@@ -47,8 +54,10 @@ def check_checkpoint(path: Path) -> dict[str, dict[str, tuple[int, ...]]]:
     for component, prefixes in PREFIXES.items():
         names = [name for name in header.tensors if name.startswith(prefixes)]
         if not names:
+            is_xl = any(name.startswith(SDXL) for name in header.tensors)
+            kind = "; it is of Stable Diffusion XL" if is_xl else ""
             raise UserError(
-                f"{named}: holds no {component} ({prefixes[0]}*); a single file must be a "
+                f"{named}: holds no {component} ({prefixes[0]}*){kind}; a single file must be a "
                 "full Stable Diffusion 1.x or 2.x checkpoint"
             )
         if len(names) > MOST_WEIGHTS:
@@ -59,6 +68,21 @@ def check_checkpoint(path: Path) -> dict[str, dict[str, tuple[int, ...]]]:
         check_weights(header, weights, named)
         found[component] = {name: header.tensors[name].shape for name in weights}
     return found
+
+
+def context_width(shapes: Mapping[str, tuple[int, ...]]) -> int | None:
+    """Return how wide the text is that a checkpoint's UNet attends to.
+
+    Args:
+        shapes: Of the UNet's weights, by the checkpoint's names.
+
+    Returns:
+        768 for Stable Diffusion 1.x, 1024 for 2.x; None if it attends to none.
+    """
+    return next(
+        (shape[1] for name, shape in shapes.items() if CONTEXT.fullmatch(name) and len(shape) == 2),
+        None,
+    )
 
 
 def rename_weights(

@@ -384,15 +384,187 @@ def test_configs_of_a_checkpoint_that_cannot_be_had_are_named(checkpoint, monkey
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(UserError, match="come from model_config_from, and") as error:
-        find(str(checkpoint))
+        find(str(checkpoint), "someone/else")
     assert "\n" not in str(error.value)
 
 
-def test_checkpoint_that_lacks_a_network_is_refused(tmp_path):
-    path = tmp_path / "lora.safetensors"
-    save_file({"lora_unet.weight": torch.zeros(1)}, path)
-    with pytest.raises(UserError, match="holds no text_encoder"):
+def edit_checkpoint(path, *, without=(), **added):
+    """Write a checkpoint again with other tensors."""
+    kept = {name: w for name, w in load_file(path).items() if not name.startswith(without or "\0")}
+    save_file(kept | added, path)
+
+
+@pytest.mark.parametrize("checkpoint", [original_clip], indirect=True)
+def test_counters_of_a_vaes_training_are_passed_over(checkpoint, model_folder, models):
+    counters = {
+        "first_stage_model.loss.discriminator.main.3.num_batches_tracked": torch.tensor(7),
+        "first_stage_model.loss.logvar": torch.zeros(()),
+        "first_stage_model.model_ema.num_updates": torch.tensor(7, dtype=torch.int32),
+        "first_stage_model.model_ema.decoderconv_outbias": torch.zeros(3),
+    }
+    edit_checkpoint(checkpoint, **counters)
+    theirs = AutoencoderKL.from_single_file(
+        str(checkpoint), config=str(model_folder), subfolder="vae"
+    ).state_dict()
+    ours = load_vae(find(str(checkpoint), str(model_folder)), CPU, torch.float32).state_dict()
+    assert set(ours) == set(theirs)
+    for name, weight in ours.items():
+        assert torch.equal(weight, theirs[name]), name
+
+
+@pytest.mark.parametrize("checkpoint", [original_clip], indirect=True)
+def test_whole_numbers_among_the_vaes_weights_are_refused(checkpoint, model_folder):
+    name = "first_stage_model.decoder.conv_out.bias"
+    edit_checkpoint(checkpoint, **{name: torch.zeros(3, dtype=torch.int64)})
+    with pytest.raises(UserError, match=f"'{name}' is I64; allowed: F32, F16, BF16, F64"):
+        find(str(checkpoint), str(model_folder))
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (
+            ["lora_unet.weight"],
+            r"holds no text_encoder \(cond_stage_model.transformer.\*\); a single",
+        ),
+        (
+            ["conditioner.embedders.0.transformer.text_model.x", "model.diffusion_model.x"],
+            r"holds no text_encoder .*; it is of Stable Diffusion XL; a single file must be",
+        ),
+        (
+            ["cond_stage_model.transformer.x", "model.diffusion_model.x", "first_stage_model.x"],
+            r"holds no vae \(first_stage_model.decoder.\*\); a single file must be a full",
+        ),
+    ],
+)
+def test_checkpoint_that_lacks_a_network_is_refused(tmp_path, names, said):
+    path = tmp_path / "part.safetensors"
+    save_file({name: torch.zeros(1) for name in names}, path)
+    with pytest.raises(UserError, match=said):
         find(str(path))
+
+
+@pytest.fixture
+def any_hub(monkeypatch):
+    """Fail if the hub is asked."""
+
+    def ask(*arguments, **options):
+        pytest.fail("the hub was asked")
+
+    monkeypatch.setattr("sdloop.model.hub.Repository.ask", ask)
+
+
+@pytest.mark.parametrize(
+    ("width", "said"),
+    [
+        (1024, "say model_config_from=.*: stabilityai/stable-diffusion-2-1 .predicts v. or "),
+        (32, "say model_config_from=.*: a folder or hub id"),
+    ],
+)
+def test_checkpoint_of_another_generation_says_model_config_from(tmp_path, any_hub, width, said):
+    path = tmp_path / "v2-1_768-ema-pruned.safetensors"
+    names = ["cond_stage_model.model.x", "first_stage_model.encoder.x"]
+    attends = "model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight"
+    save_file({name: torch.zeros(1) for name in names} | {attends: torch.zeros(320, width)}, path)
+    with pytest.raises(UserError, match=f"attends to a text {width} wide.*{said}"):
+        find(str(path))
+
+
+@pytest.mark.parametrize("checkpoint", [original_open_clip], indirect=True)
+def test_configs_of_another_width_are_refused_for_a_checkpoint(checkpoint, v_model_folder):
+    with pytest.raises(UserError, match=r"text 32 wide; the text encoder of .* makes one 48 wide"):
+        find(str(checkpoint), str(v_model_folder))
+
+
+@pytest.mark.parametrize("checkpoint", [original_clip], indirect=True)
+def test_capitals_in_a_suffix_change_nothing(checkpoint, model_folder):
+    loud = checkpoint.rename(checkpoint.with_suffix(".SAFETENSORS"))
+    assert find(str(loud), str(model_folder)).checkpoint == loud
+
+
+@pytest.mark.parametrize("suffix", [".ckpt", ".CKPT", ".pt"])
+@pytest.mark.parametrize("checkpoint", [original_clip], indirect=True)
+def test_recipe_for_a_pickled_checkpoint_gives_one_that_loads(
+    checkpoint, model_folder, monkeypatch, suffix
+):
+    pickled = checkpoint.with_suffix(suffix)
+    weights = load_file(checkpoint)
+    tied = next(iter(weights.values()))
+    torch.save({"state_dict": weights | {"tied": tied, "step": 7}, "global_step": 7}, pickled)
+    checkpoint.unlink()
+    with pytest.raises(UserError, match="pickled checkpoints can carry code") as error:
+        find(str(pickled))
+    recipe = str(error.value).partition("convert it once: ")[2]
+    monkeypatch.chdir(checkpoint.parent)
+    exec(recipe, {"torch": torch, "safetensors": __import__("safetensors.torch")})
+    assert find(str(checkpoint), str(model_folder)).checkpoint == checkpoint
+
+
+@pytest.mark.parametrize("name", ["model.gguf", "config.yaml"])
+def test_other_files_are_named_as_files(tmp_path, name):
+    (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(UserError, match="is a file; allowed: a folder in diffusers' layout"):
+        find(str(tmp_path / name))
+
+
+# ---- a UNet without a middle block -------------------------------------------------------------
+
+
+@pytest.fixture
+def no_middle(model_folder, tmp_path):
+    """Return a model whose UNet has no middle block, as the smallest distilled ones (BK-SDM)."""
+    folder = shutil.copytree(model_folder, tmp_path / "no_middle")
+    config = json.loads((folder / "unet/config.json").read_text()) | {"mid_block_type": None}
+    torch.manual_seed(3)
+    unet = UNet2DConditionModel.from_config(config)
+    unet.save_pretrained(folder / "unet")
+    assert unet.mid_block is None
+    return folder
+
+
+def assert_run_is_the_pipelines(tiny_config, pipeline, tmp_path):
+    """Hold a finished run's last latent against the pipeline's from the same noise."""
+    latents = load_file(tmp_path / "run/trajectory.safetensors")["latents"]
+    theirs = pipeline(
+        "a cat", latents=latents[:1], num_inference_steps=5, output_type="latent"
+    ).images
+    torch.testing.assert_close(latents[-1:], theirs, rtol=0, atol=2e-5 * theirs.abs().max().item())
+
+
+def test_unet_without_a_middle_block_runs_as_in_diffusers(tiny_config, no_middle, tmp_path):
+    assert run_module.main([str(tiny_config), f"model={no_middle}"]) == 0
+    pipeline = StableDiffusionPipeline.from_pretrained(no_middle, safety_checker=None)
+    assert_run_is_the_pipelines(tiny_config, pipeline, tmp_path)
+
+
+def test_checkpoint_without_a_middle_block_runs_as_in_diffusers(
+    tiny_config, no_middle, models, tmp_path
+):
+    path = tmp_path / "small.safetensors"
+    unet = UNet2DConditionModel.from_pretrained(no_middle / "unet")
+    weights = {
+        **to_original_unet(unet.state_dict()),
+        **to_original_vae(models.vae.state_dict()),
+        **original_clip(models.text_encoder.state_dict()),
+    }
+    save_file({name: weight.contiguous() for name, weight in weights.items()}, path)
+    arguments = [f"model={path}", f"model_config_from={no_middle}"]
+    assert run_module.main([str(tiny_config), *arguments]) == 0
+    theirs = UNet2DConditionModel.from_single_file(
+        str(path), config=str(no_middle), subfolder="unet"
+    )
+    pipeline = StableDiffusionPipeline.from_pretrained(no_middle, safety_checker=None, unet=theirs)
+    assert_run_is_the_pipelines(tiny_config, pipeline, tmp_path)
+
+
+@pytest.mark.parametrize("place", ["unet/diffusion_pytorch_model.safetensors", "x.safetensors"])
+def test_pointers_of_git_lfs_are_named(copied, place):
+    (copied / place).write_text(
+        f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 3438167534\n"
+    )
+    model = copied / place if place.startswith("x") else copied
+    with pytest.raises(UserError, match=r"is a git-lfs pointer, not the file .*: git lfs pull"):
+        find(str(model))
 
 
 @pytest.mark.parametrize("content", [b"", b"\x80\x02pickle", b"\xff" * 64])

@@ -20,6 +20,7 @@ from huggingface_hub import close_session, snapshot_download
 from safetensors.torch import load_file, save_file
 
 from sdloop import run as run_module
+from sdloop.job.progress import Progress
 from sdloop.machine.errors import UserError
 from sdloop.model.fetch import fetch_weights
 from sdloop.model.find import find
@@ -253,6 +254,15 @@ def test_repository_without_usable_weights_is_refused_before_it_is_fetched(hub, 
     assert hub.fetched() == ["model_index.json"]
 
 
+def test_shard_that_an_index_names_in_vain_is_told(hub, copied, models):
+    models.unet.save_pretrained(copied / "unet", max_shard_size="100KB")
+    shard = sorted((copied / "unet").glob("diffusion_pytorch_model-*.safetensors"))[1]
+    shard.unlink()
+    message = refusal(lambda: load(find(TINY), CPU, torch.float32))
+    assert f"unet/{shard.name} is not in the repository" in message
+    assert not [path for path in hub.fetched() if path.endswith(".safetensors")]
+
+
 def test_repository_of_single_files_says_to_download_one(hub, copied):
     for path in copied.iterdir():
         shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -385,6 +395,26 @@ def test_flipped_bit_in_the_cache_is_found_by_its_hash_and_named(hub, models):
     assert_equal(load(find(TINY), CPU, torch.float32).unet, models.unet)
 
 
+def test_run_of_damaged_weights_ends_before_its_last_row(hub, tiny_config, monkeypatch, capsys):
+    rows = []
+    keep = Progress.keep
+
+    def counted(progress, steps):
+        for step in keep(progress, steps):
+            rows.append(step.row)
+            yield step
+
+    monkeypatch.setattr(Progress, "keep", counted)
+    source = find(TINY)
+    fetch_weights(source, half=False)
+    blob = damage(source, UNET, "bit")
+    arguments = [str(tiny_config), f"model={TINY}", "scheduler.num_steps=200", "export.stages=null"]
+    assert run_module.main(arguments) == 2
+    assert "is damaged: its sha256 is" in capsys.readouterr().err
+    assert len(rows) < 200
+    assert blob.is_file()
+
+
 # ---- without the hub ---------------------------------------------------------------------------
 
 
@@ -409,6 +439,18 @@ def test_weights_that_the_cache_lacks_are_named_offline(hub, offline, tmp_path, 
     message = refusal(lambda: load(find(TINY), CPU, torch.float32))
     assert any(f"{path}: not in the hub's cache" in message for path in (UNET, VAE, TEXT))
     assert source == find(TINY)
+
+
+def test_cache_of_an_older_client_says_what_it_lacks_offline(hub, offline, tmp_path):
+    source = find(TINY)
+    fetch_weights(source, half=False, components=["unet", "text_encoder"])
+    shutil.move(tmp_path / "cache", tmp_path / "older")  # this process remembers the listing
+    shutil.rmtree(tmp_path / "older/models--someone--tiny/trees")
+    offline()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "older"))
+        message = refusal(lambda: find(TINY))
+    assert "the weights of its vae are not in the hub's cache, and the hub cannot" in message
 
 
 def test_half_precision_files_in_the_cache_serve_float32_offline(hub, copied, offline):
@@ -446,13 +488,21 @@ def loud(monkeypatch, tmp_path, hub, capfd):
     for handler in logging.getLogger("huggingface_hub").handlers:
         if isinstance(handler, logging.StreamHandler):  # as it was when it was imported
             monkeypatch.setattr(handler, "stream", sys.stderr)
-    snapshot_download(TINY, allow_patterns=["*.nothing"], cache_dir=tmp_path / "other")
+    assert_client_is_loud(tmp_path / "other", capfd)
+
+
+def assert_client_is_loud(cache, capfd):
+    """Check that the hub's client draws and warns when it is asked by anyone else."""
+    snapshot_download(TINY, allow_patterns=["model_index.json"], cache_dir=cache)
+    logging.getLogger("huggingface_hub.file_download").warning("Trying to resume")
     shown = capfd.readouterr().err
     assert "Fetching" in shown
-    assert "No files matched" in shown
+    assert "Trying to resume" in shown
 
 
-def test_library_writes_nothing_and_leaves_the_client_as_it_was(hub, loud, capfd, no_waiting):
+def test_library_writes_nothing_and_leaves_the_client_as_it_was(
+    hub, loud, capfd, no_waiting, tmp_path
+):
     logger = logging.getLogger("huggingface_hub")
     before = logger.level, [(handler, list(handler.filters)) for handler in logger.handlers]
     hub.cut[UNET] = 1
@@ -463,8 +513,19 @@ def test_library_writes_nothing_and_leaves_the_client_as_it_was(hub, loud, capfd
     assert capfd.readouterr() == ("", "")
     after = logger.level, [(handler, list(handler.filters)) for handler in logger.handlers]
     assert after == before
-    snapshot_download(TINY, allow_patterns=["*.nothing"])
-    assert "No files matched" in capfd.readouterr().err
+    assert_client_is_loud(tmp_path / "another", capfd)
+
+
+def test_error_stops_the_other_downloads_before_it_is_told(hub, copied, loud, capfd, no_waiting):
+    source = find(TINY)
+    hub.cut_at_start.add(UNET)  # tried again and again, with a warning each time
+    (copied / VAE).unlink()
+    with pytest.raises(UserError, match=f"{VAE}: the hub refused: 404|{UNET} was interrupted"):
+        fetch_weights(source, half=False)
+    asked = len(hub.asked)
+    time.sleep(1)
+    assert len(hub.asked) == asked
+    assert capfd.readouterr() == ("", "")
 
 
 def test_quiet_command_writes_nothing(hub, loud, tiny_config, tmp_path, capfd):
