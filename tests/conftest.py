@@ -15,6 +15,10 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 from sdloop.model.find import find
 from sdloop.model.networks import Models, load
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # a worker a core: their threads would wait for each other
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the processes that tests start
+    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+
 TOKENS = 16
 READY = "main:not([aria-busy])"  # a page that shows its pictures
 SCHEDULER = {

@@ -78,6 +78,7 @@ def test_hashes_are_those_of_the_weights(model_folder):
     assert engine.weights_sha256.result() == hash_weights(find(str(model_folder)), half=False)
 
 
+@pytest.mark.slow
 def test_compiled_networks_give_the_same_pictures(tmp_path, tiny_config, monkeypatch):
     compiled, real = [], torch.nn.Module.compile
 

@@ -110,7 +110,9 @@ def test_read_only_disk_is_named_before_any_work(arguments, disk, capsys, monkey
     assert error.count("\n") == 1
 
 
-@pytest.mark.parametrize("limit", [5000, 40_000, 90_000])
+@pytest.mark.parametrize(
+    "limit", [5000, *(pytest.param(limit, marks=pytest.mark.slow) for limit in (40_000, 90_000))]
+)
 def test_limit_on_a_files_size_is_named(arguments, tmp_path, expected, limit):
     folder = tmp_path / "disk/run"
 

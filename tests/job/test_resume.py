@@ -64,8 +64,8 @@ def finished(tiny_config, tmp_path):
         [],
         ["scheduler.type=ddim", "export.stages=null"],
         ["scheduler.skip_prk_steps=false"],
-        ["guidance_scale=1"],
-        ["dtype=bfloat16"],
+        pytest.param(["guidance_scale=1"], marks=pytest.mark.slow),
+        pytest.param(["dtype=bfloat16"], marks=pytest.mark.slow),
     ],
 )
 def test_run_carries_on_behind_its_last_row(tiny_config, tmp_path, capsys, calls, finished, overrides):  # fmt: skip  # noqa: E501

@@ -58,6 +58,7 @@ def latents():
     return torch.randn(10, 4, 8, 8, generator=torch.Generator().manual_seed(1))
 
 
+@pytest.mark.slow
 def test_two_processes_write_the_same_bytes(tiny_config, tmp_path):
     formats = "export.formats=[gif, webp, apng, mp4]"
     one, two = (run_in(tmp_path / name, tiny_config, formats) for name in ("one", "two"))

@@ -1,6 +1,7 @@
 """What evaluation measures: judges, damage, diversity."""
 
 import numpy as np
+import pytest
 import torch
 
 from scripts.train.evaluate import SEEDS, diversity, spread
@@ -57,6 +58,7 @@ def test_labels_say_what_scenes_show():
     assert made.where[1].isnan().all()
 
 
+@pytest.mark.slow
 def test_truth_judge_tells_two_things_apart():
     """Red halves are foxes on the left, blue ones cakes on the right."""
     rng = np.random.default_rng(0)
