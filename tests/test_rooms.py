@@ -47,6 +47,23 @@ def test_no_arrow_goes_upward(path):
         assert there == here or there in MAY_KNOW[here], f"{here} knows {module}"
 
 
+def test_imports_say_the_whole_name():
+    for path in MODULES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            assert not isinstance(node, ast.ImportFrom) or node.level == 0, path
+
+
+def test_show_knows_tables_and_trajectories_alone_of_the_sampler():
+    known = {
+        module
+        for path in MODULES
+        if room_of(name_of(path)) == "show"
+        for module, _ in imports_of(path)
+        if room_of(module) == "sampler"
+    }
+    assert known == {"sampler.table", "sampler.trajectory"}
+
+
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_no_private_name_crosses_a_module(path):
     for module, names in imports_of(path):

@@ -18,6 +18,7 @@ from sdloop.machine.documents import parse_json
 from sdloop.machine.errors import UserError, reason_of, shown
 from sdloop.machine.files import replacing
 from sdloop.machine.tensor_file import TensorHeader, read_header
+from sdloop.sampler.loop import fresh_noise
 
 if TYPE_CHECKING:
     from sdloop.sampler.loop import Denoised
@@ -28,7 +29,7 @@ READABLE = {3: "I64", 4: "F64"}  # format version -> the dtype of its timesteps
 METADATA_KEY = "sdloop"
 REQUIRED = ("latents", "z0_hat", "timesteps")
 OPTIONAL = ("guidance",)
-DROPPED = ("eps_uncond", "eps_cond")  # in files of before; they follow from the others
+DROPPED = ("eps_uncond", "eps_cond")  # older files hold them; they follow from the others
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,19 @@ class Trajectory:
         push = in_eps.reshape(-1, 1, 1, 1) * self.guidance.double()
         uncond = guided - self.config["guidance_scale"] * push
         return uncond.float(), (uncond + push).float()
+
+    def noise(self, table: Table) -> Tensor | None:
+        """Draw the fresh noise of every row again: it follows from the run's seed.
+
+        Args:
+            table: The sampler's, that made the trajectory.
+
+        Returns:
+            float32 (rows, 4, h, w); None where the table adds none.
+        """
+        if not table.noisy:
+            return None
+        return fresh_noise([self.config["seed"]], len(table), *self.z0_hat.shape[1:])[:, 0]
 
     def save(self, path: Path) -> None:
         """Write the file, whole or not at all."""

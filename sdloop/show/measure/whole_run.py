@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sdloop.sampler.loop import fresh_noise
 from sdloop.show.measure.commitment import Commitment, measure_commitment
 from sdloop.show.measure.drive import Drive, split_steps
 from sdloop.show.measure.frequency import FrequencyTimeline, frequency_timeline
@@ -85,15 +84,17 @@ def measure_run(
     Returns:
         All measures, on the CPU.
     """
-    noise = None
-    if table.noisy:  # it follows from the seed
-        shape = trajectory.z0_hat.shape
-        noise = fresh_noise([trajectory.config["seed"]], len(table), *shape[1:])[:, 0]
     final = images[-1]
     on_object = object_mask(final) if mask is None else torch.from_numpy(mask).to(images.device)
     return RunMeasures(
         measure_steps(trajectory, table, maps),
-        split_steps(trajectory.latents, trajectory.guidance, table, guidance_scale, noise),
+        split_steps(
+            trajectory.latents,
+            trajectory.guidance,
+            table,
+            guidance_scale,
+            trajectory.noise(table),
+        ),
         measure_commitment(images, tolerance),
         frequency_timeline(images),
         measure_placement(maps.values, final, on_object),
