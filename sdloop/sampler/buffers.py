@@ -1,4 +1,4 @@
-"""Where the rows of a walk that is replayed on a device find and leave everything."""
+"""The state of a walk that is replayed on a device: what its rows read and write."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where what a row keeps lies for as long as a later row needs it."""
+"""Slots: where a row keeps its output for as long as a later row needs it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sdloop.sampler.table import Floats, Ints, Table
 
 @dataclass(frozen=True)
 class Slots:
-    """Places for what rows keep; a place is taken again once nobody needs what lies there.
+    """Places for what rows keep; a slot is reused once no later row needs it.
 
     Attributes:
         of_row: int64 (rows,), the slot of what a row keeps.
@@ -23,7 +23,7 @@ class Slots:
 
     @classmethod
     def allocate(cls, table: Table) -> Slots:
-        """Give each row the first slot in which nothing lies that a later row mixes."""
+        """Give each row the first slot that no later row still needs."""
         last_use = [
             max(np.flatnonzero(column), default=row) for row, column in enumerate(table.w.T)
         ]
