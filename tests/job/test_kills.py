@@ -10,7 +10,7 @@ SCRIPT = Path(__file__).parents[2] / "scripts/faults/kills.py"
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("options", [["--kills=60"], ["--kills=20", "--gently"]])
+@pytest.mark.parametrize("options", [["--kills=20"], ["--kills=8", "--gently"]])
 def test_runs_that_are_ended_at_random_moments_carry_on(capsys, options):
     ended = subprocess.run([sys.executable, SCRIPT, *options], capture_output=True, text=True)
     with capsys.disabled():
