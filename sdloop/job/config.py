@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     ValidationError,
 )
 
-from sdloop.machine.documents import parse_yaml, read_file, spelling_at
+from sdloop.machine.documents import dump_yaml, parse_yaml, read_file, spelling_at
 from sdloop.machine.errors import UserError, shown
 from sdloop.machine.files import replacing
 
@@ -25,6 +25,24 @@ LONGEST_PATH = 4096
 LONGEST_QUOTE = 100
 # what no row of a run depends on; `render` may change these, and where and in what it decodes
 SHOWN_KEYS = ("decode", "difference", "measure", "export")
+# what other programs call a key, for a hint
+ELSEWHERE = {
+    "num_inference_steps": "scheduler.num_steps",
+    "num_steps": "scheduler.num_steps",
+    "steps": "scheduler.num_steps",
+    "sampler": "scheduler.type",
+    "sampler_name": "scheduler.type",
+    "cfg": "guidance_scale",
+    "cfg_scale": "guidance_scale",
+    "guidance": "guidance_scale",
+    "negative": "negative_prompt",
+    "output_dir": "output",
+    "out": "output",
+    "checkpoint": "model",
+    "ckpt": "model",
+    "model_id": "model",
+    "generator": "seed",
+}
 DROPPED_CAPTURES = ("eps_uncond", "eps_cond")  # Trajectory.eps() gives both
 RENDER_KEYS = (*SHOWN_KEYS, "device", "dtype")
 _YAML_TYPES = {
@@ -40,6 +58,11 @@ _YAML_TYPES = {
 def _check_text(text: str) -> str:
     """Refuse what no text holds: control characters but line ends and tabs, half characters."""
     return _without_controls(text, allowed="\n\t")
+
+
+def _listed(value: object) -> object:
+    """Take one text for a list of one."""
+    return [value] if isinstance(value, str) else value
 
 
 def _check_path(text: str) -> str:
@@ -135,9 +158,9 @@ class ExportConfig(_Frozen):
     stages: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(
         default=None, strict=False, min_length=1, max_length=12
     )
-    formats: tuple[Literal["gif", "webp", "apng", "mp4"], ...] = Field(
-        default=("gif",), strict=False
-    )
+    formats: Annotated[
+        tuple[Literal["gif", "webp", "apng", "mp4"], ...], BeforeValidator(_listed)
+    ] = Field(default=("gif",), strict=False)
     png_frames: bool = False
 
 
@@ -210,9 +233,7 @@ def identity_of(config: RunConfig) -> dict[str, Any]:
 
 def dump_config(config: RunConfig) -> str:
     """Return the config as YAML text, every value written out."""
-    return yaml.safe_dump(
-        config.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=100
-    )
+    return dump_yaml(config.model_dump(mode="json"))
 
 
 def write_config(path: Path, config: RunConfig) -> None:
@@ -226,7 +247,7 @@ def _read_text(path: Path) -> str:
     try:
         return read_file(path, str(path)).decode("utf-8")
     except UnicodeDecodeError as error:
-        raise UserError(f"{path}: is not YAML: {error}") from None
+        raise UserError(f"{path}: is not UTF-8: {error}; save the file as UTF-8") from None
 
 
 def _mapping_of(text: str, path: Path) -> dict[str, Any]:
@@ -245,7 +266,7 @@ def _default_output(path: Path) -> str:
         return f"runs/{_check_path(path.stem)}"
     except ValueError as error:
         raise UserError(
-            f"{path}: no folder is made of this name, which {error}; say output=..."
+            f"{path}: cannot name the run's folder, as its own name {error}; say output=..."
         ) from None
 
 
@@ -285,17 +306,31 @@ def _explain(error: ValidationError, text: str, overrides: Sequence[str]) -> str
     if first["type"] == "extra_forbidden":
         allowed = _keys_beside(path)
         close = difflib.get_close_matches(path[-1], allowed, n=1)
-        hint = f"did you mean {close[0]}? " if close else ""
+        meant = ELSEWHERE.get(path[-1].lower()) or next(iter(close), None)
+        hint = f"did you mean {meant}? " if meant else ""
         return f"{key}: unknown key; {hint}allowed: {', '.join(allowed)}"
     if first["type"] == "missing":
         return f"{key}: is missing"
     if first["type"] == "string_type":
         return _explain_text(path, first["input"], text, overrides)
+    if first["type"] in ("model_type", "model_attributes_type"):
+        return _explain_scalar(path, first["input"])
     message = first["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
     if first["type"] == "string_pattern_mismatch":
         allowed_here = _model_around(path).model_fields[path[-1]].description
         message = f"allowed: {allowed_here}" if allowed_here else message
+    if path == ["guidance_scale"] and first["type"] == "greater_than_equal":
+        message += "; 1 turns guidance off"
     return f"{key} = {shown(first['input'])}: {message}" if key else message
+
+
+def _explain_scalar(path: list[str], value: object) -> str:
+    """Say where a value belongs that was given to a key with keys of its own."""
+    key = ".".join(path)
+    inner = list(_model_around([*path, ""]).model_fields)
+    meant = f"{key}.type" if "type" in inner and isinstance(value, str) else None
+    hint = f"say {meant}={_cut(str(value))}" if meant else "say one of them"
+    return f"{key} = {shown(value)}: has keys of its own ({', '.join(inner)}); {hint}"
 
 
 def _explain_text(path: list[str], value: object, text: str, overrides: Sequence[str]) -> str:

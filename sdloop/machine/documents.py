@@ -5,7 +5,8 @@ read from what is no file, nothing beyond a size, and nothing that stands for mo
 """
 
 import json
-from collections.abc import Hashable, Iterator, Sequence
+import re
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import BufferedReader
 from pathlib import Path
@@ -19,7 +20,14 @@ LARGEST_BYTES = 1_000_000
 DEEPEST = 16
 MOST_YAML_NODES = 500  # a config has some 90
 LONGEST_NUMBER = 400  # digits: Python takes quadratic time for longer ones
-_NOT_PLAIN = ("timestamp", "merge", "value")  # YAML 1.1's; here these are texts
+# YAML 1.1's; here the first three are texts, and numbers are those of YAML 1.2 (1e1; 010 is ten)
+_NOT_PLAIN = ("timestamp", "merge", "value", "int", "float")
+_INT = re.compile(r"^([-+]?[0-9][0-9_]*|0x[0-9a-fA-F]+|0o[0-7]+)$")
+_FLOAT = re.compile(
+    r"^([-+]?(\.[0-9]+|[0-9][0-9_]*\.[0-9]*|[0-9][0-9_]*(?=[eE]))([eE][-+]?[0-9]+)?"
+    r"|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN))$"
+)
+_QUOTABLE = "mapping values are not allowed here"  # PyYAML's words where a text holds ": "
 
 
 @contextmanager
@@ -38,7 +46,7 @@ def opened(path: Path, named: str) -> Iterator[BufferedReader]:
     """
     try:
         if path.exists() and not path.is_file():
-            raise UserError(f"{named}: cannot be read: is no file")
+            raise UserError(f"{named}: cannot be read: not a regular file")
         with path.open("rb") as file:
             yield file
     except OSError as error:
@@ -108,8 +116,8 @@ def parse_yaml(text: str, named: str) -> Any:  # noqa: ANN401 - YAML values are 
         The value.
 
     Raises:
-        UserError: It is no YAML, or uses more of YAML than a config needs: tags, anchors, keys
-            that stand twice or are no texts, deep nesting, thousands of values.
+        UserError: It is no YAML, or uses more of YAML than a config needs: tags, anchors,
+            duplicate keys, keys that are no texts, deep nesting, thousands of values.
     """
     try:
         loader = _PlainLoader(text)
@@ -120,13 +128,21 @@ def parse_yaml(text: str, named: str) -> Any:  # noqa: ANN401 - YAML values are 
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         place = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
-        raise UserError(f"{named} is not YAML: {error.problem or error.context}{place}") from None
+        problem = error.problem or error.context
+        if problem == _QUOTABLE:
+            problem = 'a text that holds ": " must stand in quotes'
+        raise UserError(f"{named} is not YAML: {problem}{place}") from None
     except (yaml.YAMLError, ValueError, ArithmeticError) as error:
         raise UserError(f"{named} is not YAML: {reason_of(error)}") from None
 
 
+def dump_yaml(values: Mapping[str, Any]) -> str:
+    """Write plain values as YAML text that `parse_yaml` reads back, in their order."""
+    return yaml.dump(values, Dumper=_PlainDumper, sort_keys=False, allow_unicode=True, width=100)
+
+
 def spelling_at(text: str, keys: Sequence[str]) -> str | None:
-    """Find how a YAML text spells a value: "no" for False, "12:30:00" for 45000.
+    """Find how a YAML text spells a value: "no" for False, "1e3" for 1000.
 
     Args:
         text: A YAML text that `parse_yaml` takes.
@@ -156,11 +172,11 @@ def _integer(digits: str) -> int:
 
 
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Refuse an object in which a name stands twice."""
+    """Refuse an object that holds a name twice."""
     values: dict[str, Any] = {}
     for name, value in pairs:
         if name in values:
-            raise ValueError(f"{shown(name)} stands twice")
+            raise ValueError(f"{shown(name)} occurs twice")
         values[name] = value
     return values
 
@@ -204,16 +220,31 @@ class _PlainLoader(yaml.SafeLoader):
             raise _refusal(f"a number of {len(node.value)} digits", node)
         return super().construct_scalar(node)
 
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
+        """Read digits as what they say: a zero in front makes no number octal."""
+        digits = self.construct_scalar(node).replace("_", "")
+        return int(digits, {"0x": 16, "0o": 8}.get(digits[:2], 10))
+
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        """Refuse keys that are no texts, or stand twice."""
+        """Refuse keys that are no texts, or occur twice."""
         keys: set[str] = set()
         for key, _ in node.value:
             if not key.tag.endswith(":str") or not key.value.isprintable():
                 raise _refusal("a key must be a printable text", key)
             if key.value in keys:
-                raise _refusal(f"the key {shown(key.value)} stands twice", key)
+                raise _refusal(f"the key {shown(key.value)} occurs twice", key)
             keys.add(key.value)
         return super().construct_mapping(node, deep)
+
+
+class _PlainDumper(yaml.SafeDumper):
+    """Writes what `_PlainLoader` reads back: quotes texts that either YAML takes for numbers."""
+
+
+for _kind in (_PlainLoader, _PlainDumper):
+    _kind.add_implicit_resolver("tag:yaml.org,2002:int", _INT, list("-+0123456789"))
+    _kind.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+0123456789."))
+_PlainLoader.add_constructor("tag:yaml.org,2002:int", _PlainLoader.construct_yaml_int)
 
 
 def _refusal(problem: str, place: Any) -> yaml.MarkedYAMLError:  # noqa: ANN401 - event or node

@@ -97,7 +97,7 @@ def test_bad_values_are_named_in_one_line(write, text, overrides, said):
         ("prompt: 123", [], 'prompt = 123: YAML reads a number; {}: prompt: "123"'),
         ("prompt: 010", [], 'prompt = 010: YAML reads a number; {}: prompt: "010"'),
         ("{seed: 1, prompt: 1.50}", [], 'prompt = 1.50: YAML reads a number; {}: prompt: "1.50"'),
-        ("prompt: 12:30:00", [], 'prompt = 12:30:00: YAML reads a number; {}: prompt: "12:30:00"'),
+        ("prompt: 1e3", [], 'prompt = 1e3: YAML reads a number; {}: prompt: "1e3"'),
         ("prompt:", [], 'prompt = : YAML reads nothing; {}: prompt: ""'),
         ("prompt: ~", [], 'prompt = ~: YAML reads nothing; {}: prompt: "~"'),
         (
@@ -163,8 +163,51 @@ def test_missing_and_unreadable_files_are_named(tmp_path):
     with pytest.raises(UserError, match="cannot be read"):
         load_config(tmp_path)
     (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00\x01\x80")
-    with pytest.raises(UserError, match=r"binary.yaml: is not YAML"):
+    with pytest.raises(UserError, match=r"binary.yaml: is not UTF-8: .*; save the file as UTF-8"):
         load_config(tmp_path / "binary.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "expected"),
+    [
+        ("guidance_scale: 1e1", "guidance_scale", 10.0),
+        ("seed: 010", "seed", 10),
+        ("seed: 1_000", "seed", 1000),
+        ("prompt: 12:30:00", "prompt", "12:30:00"),
+        ("prompt: 2026-11-25", "prompt", "2026-11-25"),
+        ("prompt: '1e1'", "prompt", "1e1"),
+        ("prompt: '0o17'", "prompt", "0o17"),
+    ],
+)
+def test_numbers_are_those_that_people_read(write, text, key, expected):
+    config = load_config(write(text if key == "prompt" else f"prompt: p\n{text}"))
+    assert getattr(config, key) == expected
+    assert load_config(write(dump_config(config))) == config
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["scheduler=ddim"], "scheduler = 'ddim': has keys of its own .*; say scheduler.type=ddim"),
+        (["decode=3"], r"decode = 3: has keys of its own \(batch_size, z0_hat\); say one of them"),
+        (["num_inference_steps=3"], "did you mean scheduler.num_steps?"),
+        (["cfg=3"], "did you mean guidance_scale?"),
+        (["negative=x"], "did you mean negative_prompt?"),
+        (["guidance_scale=0"], "guidance_scale = 0: .* 1; 1 turns guidance off"),
+    ],
+)
+def test_what_other_programs_say_leads_to_our_key(write, overrides, said):
+    with pytest.raises(UserError, match=said):
+        load_config(write("prompt: p"), overrides)
+
+
+def test_text_with_a_colon_is_told_to_stand_in_quotes(write):
+    with pytest.raises(UserError, match=r'a text that holds ": " must stand in quotes \(line 1'):
+        load_config(write("prompt: a cat: x"))
+
+
+def test_one_format_is_a_list_of_one(write):
+    assert load_config(write("prompt: p"), ["export.formats=webp"]).export.formats == ("webp",)
 
 
 def test_config_cannot_be_changed(write):
