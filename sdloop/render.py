@@ -6,11 +6,11 @@ python -m sdloop.render --page PAGE.html RUN_FOLDER... [key=value ...]
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from sdloop.cli.arguments import Parser, split_arguments
 from sdloop.cli.process import exit_code_of, leave
 from sdloop.machine.errors import UserError
 
@@ -22,7 +22,7 @@ def main(arguments: Sequence[str] | None = None, *, owns_process: bool = False) 
         arguments: The command line's; None takes the process's.
         owns_process: Whether the process does nothing else: then it may be tuned for that.
     """
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m sdloop.render", description="Make every export of saved runs again."
     )
     parser.add_argument("folders", nargs="+", metavar="RUN_FOLDER | key=value")
@@ -31,8 +31,7 @@ def main(arguments: Sequence[str] | None = None, *, owns_process: bool = False) 
     )
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
     options = parser.parse_intermixed_args(arguments)
-    overrides = [text for text in options.folders if "=" in text]
-    folders = [Path(text) for text in options.folders if "=" not in text]
+    folders, overrides = split_arguments(options.folders)
 
     def command() -> None:
         from sdloop.cli.console import listener

@@ -5,12 +5,12 @@ python -m sdloop.run CONFIG... [key=value ...]
 
 from __future__ import annotations
 
-import argparse
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from sdloop.cli.arguments import Parser, split_arguments
 from sdloop.cli.process import exit_code_of, leave
 from sdloop.machine.errors import UserError
 
@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None, *, owns_process: bool = False) 
         arguments: The command line's; None takes the process's.
         owns_process: Whether the process does nothing else: then it may be tuned for that.
     """
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m sdloop.run",
         description="Sample with Stable Diffusion, keep every step, and show how the picture "
         "came about.",
@@ -44,8 +44,7 @@ def main(arguments: Sequence[str] | None = None, *, owns_process: bool = False) 
     )
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
     options = parser.parse_intermixed_args(arguments)
-    overrides = [text for text in options.configs if "=" in text]
-    paths = [Path(text) for text in options.configs if "=" not in text]
+    paths, overrides = split_arguments(options.configs)
 
     def command() -> None:
         from sdloop.cli.console import listener
@@ -55,11 +54,8 @@ def main(arguments: Sequence[str] | None = None, *, owns_process: bool = False) 
 
         if not paths:
             raise UserError("no config given; for example: configs/astronaut.yaml")
-        configs = [load_config(path, overrides) for path in paths]
-        outputs = [config.output for config in configs]
-        if len(set(outputs)) < len(outputs):
-            raise UserError(f"output = {outputs[0]}: several configs would write to one folder")
-        prepared = [prepare(config) for config in configs]
+        prepared = [prepare(load_config(path, overrides)) for path in paths]
+        _check_apart(paths, prepared)
         listen = listener(options.quiet, owns_process)
         if options.dry_run:
             print("---\n".join(_describe(each, listen) for each in prepared), end="")
@@ -74,6 +70,17 @@ def main(arguments: Sequence[str] | None = None, *, owns_process: bool = False) 
 def program() -> NoReturn:
     """Run the command line as a process of its own."""
     leave(main(owns_process=True))
+
+
+def _check_apart(paths: Sequence[Path], prepared: Sequence[Prepared]) -> None:
+    """Refuse configs that would write to one folder, however it is spelled."""
+    first: dict[Path, Path] = {}
+    for path, each in zip(paths, prepared, strict=True):
+        before = first.setdefault(each.folder.resolve(), path)
+        if before is not path:
+            raise UserError(
+                f"output = {each.folder}: {before} and {path} would write to the same folder"
+            )
 
 
 def _describe(prepared: Prepared, listen: Listener) -> str:

@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from io import TextIOWrapper
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -39,7 +40,7 @@ def exit_code_of(command: Callable[[], None]) -> int:
         if getattr(sys, stream) is None:  # it was closed, and the next file would take its place
             setattr(sys, stream, Path(os.devnull).open("w"))  # noqa: SIM115 - to the very end
     try:
-        with _signals_raised():
+        with _signals_raised(), _anything_printable():
             command()
             sys.stdout.flush()
     except UserError as error:
@@ -70,6 +71,21 @@ def leave(exit_code: int) -> NoReturn:
         with suppress(OSError):  # it was told already, or there is nobody to tell
             stream.flush()
     os._exit(exit_code)
+
+
+@contextmanager
+def _anything_printable() -> Iterator[None]:
+    """Let stdout spell out what its encoding cannot show, as stderr does by itself."""
+    stream = sys.stdout
+    if not isinstance(stream, TextIOWrapper):  # a notebook's, a test's
+        yield
+        return
+    before = stream.errors
+    stream.reconfigure(errors="backslashreplace")
+    try:
+        yield
+    finally:
+        stream.reconfigure(errors=before)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sdloop.job.config import LARGEST_PX, SMALLEST_PX, RunConfig, identity_of
 from sdloop.machine.device import check_device, choose_device, is_half, name_of
 from sdloop.machine.errors import UserError
+from sdloop.machine.files import expanded
 from sdloop.model.find import find
 from sdloop.sampler.methods import make_table
 from sdloop.sampler.scheduler_config import SchedulerSettings, override, read_settings
@@ -110,7 +111,7 @@ def prepare(config: RunConfig) -> Prepared:
     table = make_table(settings, config.scheduler.num_steps)
     _check_stages(config, len(table))
     export, path, factor = config.export, config.measure.mask, source.vae_factor
-    mask = None if path is None else read_mask(Path(path), *size)
+    mask = None if path is None else read_mask(expanded(path, "measure.mask"), *size)
     stages = export.stages or spread_stages(len(table))
     scale = fitting_scale(
         export.scale,
@@ -131,7 +132,7 @@ def prepare(config: RunConfig) -> Prepared:
         config=config.model_copy(update=settled),
         source=source,
         table=table,
-        folder=Path(config.output),
+        folder=expanded(config.output, "output"),
         size=size,
         latent_shape=(source.latent_channels, size[0] // factor, size[1] // factor),
         guided=config.guided,

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sdloop.machine.errors import UserError
+from sdloop.machine.errors import UserError, reason_of
 
 MARK = ".unfinished"  # in the names of files that are being written
 
@@ -58,6 +58,22 @@ def naming(path: Path, instead_of: Path | None = None) -> Iterator[None]:
         if error.errno is None or error.filename not in (None, str(instead_of)):
             raise
         raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
+
+
+def expanded(name: str, key: str) -> Path:
+    """Take a name that a user gave for a path; a leading ~ is a home folder.
+
+    Args:
+        name: The name.
+        key: What it was given for.
+
+    Raises:
+        UserError: There is no such user.
+    """
+    try:
+        return Path(name).expanduser()
+    except RuntimeError as error:
+        raise UserError(f"{key} = {name}: {reason_of(error)}") from None
 
 
 def remove_unfinished(folder: Path) -> None:

@@ -8,7 +8,8 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from sdloop.machine.errors import UserError, reason_of
+from sdloop.machine.errors import UserError
+from sdloop.machine.files import expanded
 from sdloop.model.sd import STABLE_DIFFUSION
 from sdloop.model.source import ModelSource
 from sdloop.model.weight_files import weight_names
@@ -38,7 +39,7 @@ def find(name: str, config_from: str | None = None) -> ModelSource:
     """
     if ADDRESS.fullmatch(name):
         return _find_on_hub(name)
-    path = BUNDLED if name == "bundled" else _path_of(name)
+    path = BUNDLED if name == "bundled" else expanded(name, "model")
     if name.lower().endswith(".safetensors"):
         return _find_checkpoint(name, path, config_from)
     if _is_folder(path):
@@ -102,7 +103,7 @@ def _find_checkpoint(name: str, path: Path, config_from: str | None) -> ModelSou
             f" say model_config_from=<the model whose configs it has>: {example}"
         )
     layout = config_from or SINGLE_FILE_LAYOUT
-    folder = _path_of(layout)
+    folder = expanded(layout, "model_config_from")
     if not _is_folder(folder):
         try:
             folder = _fetch_configs(layout, weights=False)[1]
@@ -117,14 +118,6 @@ def _find_checkpoint(name: str, path: Path, config_from: str | None) -> ModelSou
             f"model_config_from = {layout} makes one {source.text.hidden_size} wide"
         )
     return source
-
-
-def _path_of(name: str) -> Path:
-    """Take a name for a path."""
-    try:
-        return Path(name).expanduser()
-    except RuntimeError as error:  # ~nobody
-        raise UserError(f"model = {name}: {reason_of(error)}") from None
 
 
 def _is_file(path: Path) -> bool:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sdloop.machine.errors import UserError, reason_of
 
+if TYPE_CHECKING:
+    from PIL import Image
+
+ORIENTATION, TURNED = 0x0112, (5, 6, 7, 8)  # EXIF's key, and its values for a quarter turn
 MASK_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF")  # others' readers run programs, or are rare
 
 
@@ -22,32 +27,46 @@ def read_mask(path: Path, height: int, width: int) -> NDArray[np.bool_]:
         width: Likewise.
 
     Returns:
-        bool (height, width), true where the picture is lighter than mid grey.
+        bool (height, width), true where the picture is lighter than mid grey; where it is
+        transparent, it counts as black. A picture of one colour says it by its transparency alone.
 
     Raises:
-        UserError: It is not there, no picture, or of another size.
+        UserError: It cannot be found, is no picture, or of another size.
     """
-    from PIL import Image
+    from PIL import Image, ImageOps
 
     key = f"measure.mask = {path}"
     try:
         if path.exists() and not path.is_file():
-            raise UserError(f"{key}: is no file")
+            raise UserError(f"{key}: not a regular file")
         with (
             warnings.catch_warnings(action="ignore"),
             Image.open(path, formats=MASK_FORMATS) as picture,
         ):
             # the size is in the header, and another than the run's is refused by it
-            found = picture.size
-            levels = np.asarray(picture.convert("L")) if found == (width, height) else None
+            turned = picture.getexif().get(ORIENTATION, 1) in TURNED
+            found = picture.size[::-1] if turned else picture.size
+            upright = ImageOps.exif_transpose(picture) if found == (width, height) else None
+            light = None if upright is None else _lightness(upright)
     except FileNotFoundError:
-        raise UserError(f"{key}: is not there") from None
+        raise UserError(f"{key}: no such file") from None
     except UserError:
         raise
     except Exception as error:  # decoders of damaged files raise whatever they stumble over
         raise UserError(f"{key}: is not a picture that can be read: {reason_of(error)}") from None
-    if levels is None:
+    if light is None:
         raise UserError(
             f"{key}: is {found[0]} x {found[1]} px; allowed: the run's size, {width} x {height}"
         )
-    return levels > 127
+    return light > 0.5
+
+
+def _lightness(picture: Image.Image) -> NDArray[np.float32]:
+    """Return how light each pixel is over black, (H, W), from 0 to 1."""
+    if picture.mode.startswith("I;16") or picture.mode == "I":  # 16 bits, which "L" would clip
+        return np.asarray(picture, dtype=np.float32) / np.float32(65535)
+    light = np.asarray(picture.convert("L"), dtype=np.float32) / np.float32(255)
+    if not picture.has_transparency_data:
+        return light
+    opaque = np.asarray(picture.convert("RGBA").getchannel("A"), dtype=np.float32) / np.float32(255)
+    return opaque if light.min() == light.max() else light * opaque

@@ -101,7 +101,7 @@ def test_maps_are_the_size_of_the_enlarged_picture(tiny_config, tmp_path):
 
 @pytest.mark.parametrize(
     ("kind", "told"),
-    [("missing", "is not there"), ("text", "is not a picture"), ("size", "allowed: the run's")],
+    [("missing", "no such file"), ("text", "is not a picture"), ("size", "allowed: the run's")],
 )
 def test_a_wrong_mask_is_refused_in_one_line(tiny_config, tmp_path, capsys, kind, told):
     path = tmp_path / "mask.png"

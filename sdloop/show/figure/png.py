@@ -12,8 +12,9 @@ from sdloop.machine.threads import in_threads
 
 def write_png(path: Path, image: NDArray[np.uint8]) -> None:
     """Write one picture, (H, W, 3), whole or not at all; create its folder if missing."""
-    with replacing(path) as temporary:
-        iio.imwrite(temporary, image, plugin="pillow", extension=".png")
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        # a file, as imageio reads more into a path than its name: ~, .zip/
+        iio.imwrite(file, image, plugin="pillow", extension=".png")
 
 
 def write_frames(

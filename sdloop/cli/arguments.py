@@ -1,0 +1,53 @@
+"""The words of a command line: which are paths, which are overrides, and which are neither."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+KEY = re.compile(r"\s*[A-Za-z_][\w.]*\s*=")
+
+
+class Parser(argparse.ArgumentParser):
+    """Parses a command line; an option that is a key of the config is told apart from a mistake."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong, and how a key is given; exit code 2."""
+        unknown = re.search(r"unrecognized arguments: --?([A-Za-z_][\w.-]*)(?:[= ](\S+))?", message)
+        key = unknown[1].replace("-", "_") if unknown else ""
+        if unknown and _is_key(key):
+            value = unknown[2] or "..."
+            message += f"; a key of the config is given without dashes: {key}={value}"
+        super().error(message)
+
+
+def split_arguments(texts: Sequence[str]) -> tuple[list[Path], list[str]]:
+    """Tell paths from overrides.
+
+    Args:
+        texts: As they were given.
+
+    Returns:
+        The paths, and the texts `key=value`. What is there as a file or folder is a path, whatever
+        its name; so is a text that does not begin with a key and "=".
+    """
+    overrides = [text for text in texts if KEY.match(text) and not _exists(text)]
+    return [Path(text) for text in texts if text not in overrides], overrides
+
+
+def _is_key(name: str) -> bool:
+    """Tell whether the config has a key of this name."""
+    from sdloop.job.config import RunConfig
+
+    return name.partition(".")[0] in RunConfig.model_fields
+
+
+def _exists(text: str) -> bool:
+    """Tell whether a text is the path of something."""
+    try:
+        return Path(text).exists()
+    except (OSError, ValueError):  # too long for a name, or with a NUL: a prompt
+        return False
