@@ -23,7 +23,8 @@ SMALLEST_PX, LARGEST_PX = 8, 8192
 LONGEST_PROMPT = 10_000  # characters; text encoders take some 300
 LONGEST_PATH = 4096
 LONGEST_QUOTE = 100
-# what no row of a run depends on; `render` may change these, and where and in what it decodes
+# what no row of a run depends on; `render` may change these, where and in what it decodes, and say
+# where the model is today
 SHOWN_KEYS = ("decode", "difference", "measure", "export")
 # what other programs call a key, for a hint
 ELSEWHERE = {
@@ -44,7 +45,7 @@ ELSEWHERE = {
     "generator": "seed",
 }
 DROPPED_CAPTURES = ("eps_uncond", "eps_cond")  # Trajectory.eps() gives both
-RENDER_KEYS = (*SHOWN_KEYS, "device", "dtype")
+RENDER_KEYS = (*SHOWN_KEYS, "device", "dtype", "model", "model_config_from")
 _YAML_TYPES = {
     bool: "a truth value",
     int: "a number",

@@ -19,7 +19,7 @@ from sdloop.job.folder import (
     TRAJECTORY_FILE,
     RunFiles,
 )
-from sdloop.machine.documents import parse_json, read_file
+from sdloop.machine.documents import parse_json, parse_yaml, read_file
 from sdloop.machine.errors import UserError
 from sdloop.machine.files import check_writable, remove_unfinished
 
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from sdloop.job.plan import Plan
 
 LOCK_FILE = ".lock"
+# every run's config holds these, a user's hardly ever all
+WRITTEN_KEYS = {"prompt", "model", "seed", "scheduler", "decode", "difference", "export", "output"}
 
 
 @contextmanager
@@ -86,7 +88,7 @@ def check_replaceable(plan: Plan) -> None:
     from sdloop.job.progress import read_facts
 
     folder = plan.folder
-    if (folder / CONFIG_FILE).is_file():
+    if holds_run(folder):
         if not _holds_config(folder, plan.config):
             raise _occupied(folder, "holds a run of another config")
     elif any(path.name not in (LOCK_FILE, PROGRESS_FILE) for path in folder.iterdir()):
@@ -96,6 +98,32 @@ def check_replaceable(plan: Plan) -> None:
     unfinished = read_facts(folder / PROGRESS_FILE)
     if unfinished and unfinished.get("config") != plan.identity:
         raise _occupied(folder, "holds an unfinished run of another config")
+
+
+def check_overwritable(plan: Plan) -> None:
+    """Never lay a run over the user's own files.
+
+    Args:
+        plan: The run's; its folder is looked at.
+
+    Raises:
+        UserError: The folder holds no run, but files of the names that this run writes.
+    """
+    folder = plan.folder
+    if holds_run(folder):
+        return
+    written = RunFiles.of_config(folder, plan.config, len(plan.table)).all
+    for path in (folder / CONFIG_FILE, folder / MANIFEST_FILE, folder / TRAJECTORY_FILE, *written):
+        if path.exists():
+            raise UserError(
+                f"output = {folder}: holds {path.relative_to(folder)}, which no run wrote; use "
+                "another folder (output=...)"
+            )
+
+
+def holds_run(folder: Path) -> bool:
+    """Tell whether a folder's config is one that a run wrote, with every value in it."""
+    return _saved_config(folder) is not None
 
 
 def is_under_way(plan: Plan) -> bool:
@@ -116,11 +144,19 @@ def is_whole(plan: Plan) -> bool:
 
 def _holds_config(folder: Path, config: RunConfig) -> bool:
     """Tell whether the config that is saved in a folder says what this one does."""
-    saved = folder / CONFIG_FILE
+    saved = _saved_config(folder)
+    return saved is not None and saved.model_copy(update={"output": config.output}) == config
+
+
+def _saved_config(folder: Path) -> RunConfig | None:
+    """Read the config that a run wrote to a folder; None if there is none, or it is the user's."""
+    path = folder / CONFIG_FILE
     try:
-        return saved.is_file() and load_config(saved) == config
-    except UserError:
-        return False
+        if not path.is_file() or not parse_yaml(path.read_text(), "").keys() >= WRITTEN_KEYS:
+            return None
+        return load_config(path)
+    except (UserError, OSError, ValueError, AttributeError):
+        return None
 
 
 def check_made_with(folder: Path, made_with: Mapping[str, Any]) -> None:
@@ -159,14 +195,17 @@ def _flatten(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def remove_exports(folder: Path, but: RunFiles | None = None) -> None:
-    """Remove what earlier exports left, so that none of it stands among the new ones.
+    """Remove what earlier exports left, so that none of it stays among the new ones.
+
+    PNGs of frames go only where the saved config asked for them; others are the user's.
 
     Args:
         folder: The run's.
         but: What stays.
     """
+    saved, ever = _saved_config(folder), RunFiles.ever_in(folder)
     staying = set(but.all if but else ())
-    for path in RunFiles.ever_in(folder).all:
+    for path in ever.all if saved is not None and saved.export.png_frames else ever.linked:
         if path not in staying:
             path.unlink(missing_ok=True)
     for name in (FRAMES_FOLDER, DIFFERENCES_FOLDER):
@@ -176,6 +215,8 @@ def remove_exports(folder: Path, but: RunFiles | None = None) -> None:
 
 def clear(folder: Path) -> None:
     """Remove an earlier run; its config goes last: until then the folder holds a run."""
+    if not holds_run(folder):
+        return
     remove_exports(folder)
     for name in (MANIFEST_FILE, TRAJECTORY_FILE, CONFIG_FILE):
         (folder / name).unlink(missing_ok=True)

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sdloop.job.config import RENDER_KEYS, SHOWN_KEYS, load_config, write_config
+from sdloop.job.config import RENDER_KEYS, SHOWN_KEYS, RunConfig, load_config, write_config
 from sdloop.job.events import Listener, Stages, warn
 from sdloop.job.folder import CONFIG_FILE, MANIFEST_FILE, TRAJECTORY_FILE, RunFiles
 from sdloop.job.occupancy import occupy, remove_exports
-from sdloop.job.plan import Plan, prepare, settle
+from sdloop.job.plan import Plan, Prepared, prepare, settle
+from sdloop.machine.documents import parse_json, read_file
 from sdloop.machine.errors import UserError
 from sdloop.machine.files import check_writable
 
@@ -91,7 +92,7 @@ def _open(
                 f"{', '.join(RENDER_KEYS)}"
             )
     _check_holds_run(folder)
-    prepared = prepare(load_config(folder / CONFIG_FILE, overrides))
+    prepared = _prepare(load_config(folder / CONFIG_FILE, overrides))
     with stages.stage("import"):
         from sdloop.model.networks import load_vae
         from sdloop.sampler.trajectory import Trajectory
@@ -101,9 +102,35 @@ def _open(
     trajectory = Trajectory.load(folder / TRAJECTORY_FILE, latents_shape)
     if trajectory.timesteps.tolist() != plan.table.timesteps.tolist():
         raise UserError(f"{folder}: {TRAJECTORY_FILE} was not made with {CONFIG_FILE}'s scheduler")
+    if any(override.partition("=")[0].strip() == "model" for override in overrides):
+        _check_vae(folder / MANIFEST_FILE, plan)
     with stages.stage("load"):
         vae = load_vae(plan.source, plan.device, plan.dtype)
     return plan, trajectory, vae
+
+
+def _prepare(config: RunConfig) -> Prepared:
+    """Prepare a saved run; where its model cannot be found, say how to name another place."""
+    try:
+        return prepare(config)
+    except UserError as error:
+        if not str(error).startswith(("model", config.model)):
+            raise
+        raise UserError(f"{error}; if the model has moved, say model=<where it is>") from None
+
+
+def _check_vae(manifest: Path, plan: Plan) -> None:
+    """Refuse a model whose VAE is not the one that the run was made with."""
+    from sdloop.model.fetch import fetch_weights
+    from sdloop.model.weight_files import hash_weights
+
+    then = parse_json(read_file(manifest, str(manifest)), f"{manifest}:").get("weights_sha256", {})
+    fetch_weights(plan.source, plan.half, ["vae"])
+    for name, now in hash_weights(plan.source, plan.half, ["vae"]).items():
+        if now not in then.values():
+            raise UserError(
+                f"model = {plan.config.model}: {name} is not the VAE that the run was made with"
+            )
 
 
 def _check_holds_run(folder: Path) -> None:

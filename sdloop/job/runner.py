@@ -15,6 +15,7 @@ from sdloop.job.folder import (
 )
 from sdloop.job.occupancy import (
     check_made_with,
+    check_overwritable,
     check_replaceable,
     clear,
     is_under_way,
@@ -57,7 +58,9 @@ class Runner:
         with occupy(prepared.folder):
             with stages.stage("import"):
                 plan = settle(prepared)
-            if not self._overwrite:
+            if self._overwrite:
+                check_overwritable(plan)
+            else:
                 check_replaceable(plan)
                 if _is_finished(plan):
                     self._listen(Noted(f"{plan.folder}: is finished; --overwrite makes it again"))

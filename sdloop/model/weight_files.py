@@ -159,12 +159,15 @@ def weight_names(
     return found
 
 
-def hash_weights(source: ModelSource, half: bool) -> dict[str, str]:
+def hash_weights(
+    source: ModelSource, half: bool, components: Iterable[str] = tuple(STEMS)
+) -> dict[str, str]:
     """Name every file that `load` takes weights from by its content.
 
     Args:
         source: The loaded model.
         half: Whether it was loaded in half precision, which has files of its own in some models.
+        components: Of which networks.
 
     Returns:
         SHA-256 in hexadecimal by file name, relative to the model's folder.
@@ -173,7 +176,7 @@ def hash_weights(source: ModelSource, half: bool) -> dict[str, str]:
         UserError: The bundled model's weights, or some that came from the hub, are not what was
             published.
     """
-    files = _all_weight_files(source, half)
+    files = _all_weight_files(source, half, components)
     sums = {name: _sha256(file) for name, file in files.items()}
     for name, found in sums.items():
         expected = _expected_sum(source, name, files[name])
@@ -200,13 +203,15 @@ def stamp_weights(source: ModelSource, half: bool) -> dict[str, list[int]]:
     return {name: [stat.st_size, stat.st_mtime_ns] for name, stat in stats.items()}
 
 
-def _all_weight_files(source: ModelSource, half: bool) -> dict[str, Path]:
-    """List the files of all three networks by their names in the model's folder."""
+def _all_weight_files(
+    source: ModelSource, half: bool, components: Iterable[str] = tuple(STEMS)
+) -> dict[str, Path]:
+    """List the files of networks by their names in the model's folder."""
     if source.checkpoint is not None:
         return {source.checkpoint.name: source.checkpoint}
     return {
         file.relative_to(source.folder).as_posix(): file
-        for component in STEMS
+        for component in components
         for file in weight_files(source, component, half)[0]
     }
 

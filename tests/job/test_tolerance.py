@@ -163,21 +163,21 @@ def test_a_seed_in_a_batch_is_the_seed_alone(models, threads):
 @pytest.mark.slow
 def test_a_seed_in_a_batch_is_the_seed_alone_on_the_bundled_model(bundled):
     prompt = "an astronaut relaxing on a tropical island"
-    differences = list(among_seeds_and_alone(bundled, range(8), 10, prompt))
+    differences = list(among_seeds_and_alone(bundled, range(6), 4, prompt))
     assert max(differences) <= AMONG_OTHER_SEEDS["cpu", "float32"]
 
 
 @pytest.mark.slow
 def test_decode_batch_changes_no_byte_of_the_bundled_model(bundled, threads):
-    noise = torch.randn(17, 4, 16, 16, generator=torch.Generator().manual_seed(1))
+    noise = torch.randn(7, 4, 16, 16, generator=torch.Generator().manual_seed(1))
     alone = decode_latents(bundled.vae, noise, batch_size=1)
-    for batch_size in (3, 5, 16, None):
+    for batch_size in (3, 5, None):
         assert torch.equal(decode_latents(bundled.vae, noise, batch_size), alone)
 
 
 @pytest.mark.slow
 def test_two_processes_of_the_bundled_model_write_the_same_bytes(tmp_path):
-    steps = ["scheduler.num_steps=8", "export.stages=null"]
+    steps = ["scheduler.num_steps=3", "export.stages=null"]
     one, two = (run_in(tmp_path / name, ASTRONAUT, *steps, threads=2) for name in ("one", "two"))
     assert one == two
     assert one["manifest.json"]["threads"] == 2

@@ -27,9 +27,9 @@ FULL = [
 ]
 PAIRS = covering(FULL, 2)
 TRIPLES = covering(FULL, 3)
-BUNDLED = [
-    case for case in FULL if case[1] == "leading" and case[3] == 1 and case[4] is False
-]  # what its scheduler config says
+BUNDLED = covering(  # of what its scheduler config says
+    [case for case in FULL if case[1] == "leading" and case[3] == 1 and case[4] is False], 2
+)
 
 
 @pytest.mark.parametrize(("chosen", "strength"), [(PAIRS, 2), (TRIPLES, 3)])
