@@ -362,7 +362,7 @@ def test_several_configs_run_one_after_the_other(tiny_config, tmp_path, capsys, 
     for name in ("a", "b"):
         Path(f"{name}.yaml").write_text(text)
     assert run_module.main(["a.yaml", "b.yaml", "output=same"]) == 2
-    assert "several configs" in capsys.readouterr().err
+    assert "a.yaml and b.yaml would write to the same folder" in capsys.readouterr().err
     assert run_module.main(["a.yaml", "b.yaml"]) == 0
     named = {name for name in EXPORTS if name != "index.html"}  # which says where its run went
     assert contents(tmp_path / "runs/a", named) == contents(tmp_path / "runs/b", named)
