@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from sdloop.machine.device import is_half
 from sdloop.machine.errors import UserError, reason_of
-from sdloop.machine.tensor_file import read_weights
 from sdloop.model.fetch import fetch_weights
 from sdloop.model.single_file import check_checkpoint, rename_weights
 from sdloop.model.source import ModelSource
 from sdloop.model.weight_files import weight_names
+from sdloop.model.weights import read_weights
 
 if TYPE_CHECKING:
     import torch
