@@ -18,6 +18,7 @@ from pydantic import (
 from sdloop.machine.documents import parse_yaml, read_file, spelling_at
 from sdloop.machine.errors import UserError, shown
 from sdloop.machine.files import replacing
+from sdloop.show.file_names import Format
 
 SMALLEST_PX, LARGEST_PX = 8, 8192
 LONGEST_PROMPT = 10_000  # characters; text encoders take some 300
@@ -135,9 +136,7 @@ class ExportConfig(_Frozen):
     stages: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(
         default=None, strict=False, min_length=1, max_length=12
     )
-    formats: tuple[Literal["gif", "webp", "apng", "mp4"], ...] = Field(
-        default=("gif",), strict=False
-    )
+    formats: tuple[Format, ...] = Field(default=("gif",), strict=False)
     png_frames: bool = False
 
 

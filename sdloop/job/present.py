@@ -7,14 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sdloop.job.config import SHOWN_KEYS
-from sdloop.job.folder import (
-    DIFFERENCES_FOLDER,
-    FRAMES_FOLDER,
-    PAGE_FILE,
-    STRIP_FILE,
-    TRAJECTORY_FILE,
-    RunFiles,
-)
+from sdloop.job.folder import PAGE_FILE, TRAJECTORY_FILE, RunFiles
+from sdloop.show.file_names import DIFFERENCES_FOLDER, FRAMES_FOLDER, STRIP_FILE
 
 if TYPE_CHECKING:
     import numpy as np
