@@ -104,7 +104,10 @@ class SchedulerConfig(_Frozen):
 
 
 class DecodeConfig(_Frozen):
-    """How latents become pictures; a batch size of null lets the free memory decide."""
+    """How latents become pictures.
+
+    A batch size of null lets the free memory decide. On a CPU it has no effect.
+    """
 
     batch_size: Annotated[int, Field(ge=1, le=4096)] | None = None
     z0_hat: bool = True
