@@ -87,12 +87,13 @@ def _describe(prepared: Prepared, listen: Listener) -> str:
     """Write a run's config as YAML, and under it, as comments, what it takes of the memory."""
     from sdloop.job.config import dump_config
     from sdloop.job.events import Warned
-    from sdloop.job.forecast import estimate, shortages
+    from sdloop.job.forecast import estimate, rooms_of
+    from sdloop.job.ledger import shortages
     from sdloop.job.plan import settle
-    from sdloop.machine.memory import host_room_bytes
 
-    ledgers = estimate(settle(prepared))
-    for line in shortages(ledgers, [host_room_bytes()]):
+    plan = settle(prepared)
+    ledgers = estimate(plan)
+    for line in shortages(ledgers, rooms_of(plan.device)):
         listen(Warned(line))
     comments = textwrap.indent("\n".join(map(str, ledgers)), "# ")
     return f"{dump_config(prepared.config)}{comments}\n"

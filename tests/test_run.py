@@ -23,13 +23,14 @@ from sdloop import render as render_module
 from sdloop import run as run_module
 from sdloop.job.config import RunConfig, load_config
 from sdloop.job.events import Finished, FramesDecoded, StageBegan, StageEnded, StepMade
-from sdloop.job.folder import ANIMATIONS, RunFiles
+from sdloop.job.folder import RunFiles
 from sdloop.job.plan import prepare
 from sdloop.job.runner import Runner
 from sdloop.model.predictor import UNetPredictor
 from sdloop.model.vae import decode_latents
 from sdloop.sampler.trajectory import Trajectory
 from sdloop.show.difference import difference_maps
+from sdloop.show.file_names import ANIMATIONS
 from sdloop.show.film.gif import enlarge
 
 EXPORTS = [

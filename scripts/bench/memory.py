@@ -61,7 +61,8 @@ def measure(case: Case, folder: Path) -> dict[str, int]:
         arguments = [sys.executable, "-c", make, case.model, str(folder)]
         subprocess.run(arguments, check=True, cwd=Path(__file__).parent)
         model = str(folder / case.model)
-    overrides = [*case.overrides, f"model={model}", f"output={folder}/run", "export.stages=null"]
+    where = ("device=cpu", "dtype=float32", f"model={model}", f"output={folder}/run")
+    overrides = [*case.overrides, *where, "export.stages=null"]
     child = [sys.executable, __file__, "--child", str(case.samples), *overrides]
     done = subprocess.run(child, check=True, stdout=subprocess.PIPE, text=True)
     result: dict[str, int] = json.loads(done.stdout)

@@ -18,6 +18,7 @@ from pydantic import (
 from sdloop.machine.documents import dump_yaml, parse_yaml, read_file, spelling_at
 from sdloop.machine.errors import UserError, shown
 from sdloop.machine.files import replacing
+from sdloop.show.file_names import Format
 
 SMALLEST_PX, LARGEST_PX = 8, 8192
 LONGEST_PROMPT = 10_000  # characters; text encoders take some 300
@@ -127,7 +128,10 @@ class SchedulerConfig(_Frozen):
 
 
 class DecodeConfig(_Frozen):
-    """How latents become pictures; a batch size of null lets the free memory decide."""
+    """How latents become pictures.
+
+    A batch size of null lets the free memory decide. On a CPU it has no effect.
+    """
 
     batch_size: Annotated[int, Field(ge=1, le=4096)] | None = None
     z0_hat: bool = True
@@ -159,9 +163,9 @@ class ExportConfig(_Frozen):
     stages: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(
         default=None, strict=False, min_length=1, max_length=12
     )
-    formats: Annotated[
-        tuple[Literal["gif", "webp", "apng", "mp4"], ...], BeforeValidator(_listed)
-    ] = Field(default=("gif",), strict=False)
+    formats: Annotated[tuple[Format, ...], BeforeValidator(_listed)] = Field(
+        default=("gif",), strict=False
+    )
     png_frames: bool = False
 
 

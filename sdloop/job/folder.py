@@ -1,4 +1,4 @@
-"""A run's folder: the names of its files, and the object that a run returns."""
+"""A run's folder: which files it holds, and the object that a run returns."""
 
 from __future__ import annotations
 
@@ -8,6 +8,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sdloop.job.config import RunConfig, load_config
+from sdloop.show.file_names import (
+    ANIMATIONS,
+    COMMITMENT_FILE,
+    DIFFERENCES_FOLDER,
+    FORMATS,
+    FRAMES_FOLDER,
+    FREQUENCY_FILE,
+    GUIDANCE_FILE,
+    STEPS_FILE,
+    STRIP_FILE,
+    animation_file,
+    numbered_pictures,
+)
 
 if TYPE_CHECKING:
     from sdloop.sampler.trajectory import Trajectory
@@ -15,14 +28,6 @@ if TYPE_CHECKING:
 CONFIG_FILE, MANIFEST_FILE = "config.yaml", "manifest.json"
 TRAJECTORY_FILE, PAGE_FILE = "trajectory.safetensors", "index.html"
 PROGRESS_FILE = ".progress"  # only as long as the run is not finished
-STRIP_FILE, STEPS_FILE = "strip.png", "steps.csv"
-COMMITMENT_FILE, FREQUENCY_FILE, GUIDANCE_FILE = (
-    "commitment.png",
-    "frequency.png",
-    "guidance.png",
-)
-ANIMATIONS, FORMATS = ("frames", "difference", "evolution"), ("gif", "webp", "apng", "mp4")
-FRAMES_FOLDER, DIFFERENCES_FOLDER = "frames", "differences"
 IFRAME_STYLE = "width: 100%; height: 920px; border: 0"
 
 
@@ -51,7 +56,7 @@ class RunFiles:
             Those that this very config writes.
         """
         export = config.export
-        names = [f"{name}.{suffix}" for suffix in export.formats for name in ANIMATIONS]
+        names = [animation_file(name, suffix) for suffix in export.formats for name in ANIMATIONS]
         names += [STRIP_FILE, STEPS_FILE, COMMITMENT_FILE, FREQUENCY_FILE]
         names += [GUIDANCE_FILE] * config.guided
         frames = [
@@ -66,7 +71,7 @@ class RunFiles:
     @classmethod
     def ever_in(cls, folder: Path) -> RunFiles:
         """Name all files that any config may have written to a folder."""
-        animations = [f"{name}.{suffix}" for suffix in FORMATS for name in ANIMATIONS]
+        animations = [animation_file(name, suffix) for suffix in FORMATS for name in ANIMATIONS]
         measured = (STRIP_FILE, STEPS_FILE, COMMITMENT_FILE, FREQUENCY_FILE, GUIDANCE_FILE)
         return cls(
             tuple(folder / name for name in (*animations, *measured, PAGE_FILE)),
@@ -82,12 +87,6 @@ class RunFiles:
     def all(self) -> tuple[Path, ...]:
         """Return both."""
         return (*self.linked, *self.frames)
-
-
-def numbered_pictures(folder: Path, count: int) -> list[Path]:
-    """Name one PNG a picture, 000.png onwards."""
-    digits = max(3, len(str(count - 1)))
-    return [folder / f"{number:0{digits}d}.png" for number in range(count)]
 
 
 @dataclass(frozen=True)

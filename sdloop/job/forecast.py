@@ -1,8 +1,8 @@
 """What a run takes of the memory, stage by stage, before anything is loaded.
 
-Weights are counted in the headers of their files, activations by a walk through the networks'
-configs, arrays by their shapes. What cannot be counted was measured, on Linux with torch's build
-for the CPU, and stands in the constants; those of CUDA have not been measured.
+Of the networks the model's family answers; arrays are counted by their shapes. What cannot be
+counted was measured, on Linux with torch's build for the CPU, and stands in the constants; those of
+CUDA have not been measured.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING
 
-from sdloop.machine.device import name_of
+from sdloop.job.ledger import Ledger, shortages
+from sdloop.machine.device import name_of, room_bytes
 from sdloop.machine.errors import OutOfMemory
-from sdloop.machine.memory import host_free_bytes, host_room_bytes, size_that_fits
+from sdloop.machine.memory import host_room_bytes, size_that_fits
 from sdloop.machine.threads import usable_cores
-from sdloop.model.activations import unet_elements
-from sdloop.model.decode_batch import MARGIN, choose_batch, frame_bytes, largest_batch
-from sdloop.model.weight_count import count_weights
 
 if TYPE_CHECKING:
+    import torch
+
     from sdloop.job.plan import Plan
 
 LIBRARIES_BYTES = 400_000_000  # Python, torch, transformers, diffusers, NumPy, Pillow
@@ -34,42 +34,6 @@ ROW_BYTES, ROWS_AT_ONCE = 24, 16  # a pixel's in each of the rows that are measu
 PICTURE_BYTES = 100  # a pixel's in what is measured of one picture
 THREAD_BYTES, DRAWN_BYTES = 64, 8  # a pixel's in each thread that exports: as it is, enlarged
 FIGURE_BYTES = 12  # an enlarged pixel's in each stage of the strip
-
-
-@dataclass(frozen=True)
-class Ledger:
-    """What one memory has to hold, in bytes.
-
-    Attributes:
-        where: Whose memory it is: "host", or a device.
-        always: What is held throughout, by name.
-        stages: What each stage holds beside that; one comes after the other.
-    """
-
-    where: str
-    always: dict[str, int]
-    stages: dict[str, int]
-
-    @property
-    def fullest(self) -> str:
-        """Name the stage in which most is held."""
-        return max(self.stages, key=lambda stage: self.stages[stage])
-
-    @property
-    def peak_bytes(self) -> int:
-        """Return the most that is held at once."""
-        return sum(self.always.values()) + self.stages[self.fullest]
-
-    def __str__(self) -> str:
-        """Write it in three lines: the peak, what is held throughout, the stages."""
-        always, stages = (
-            ", ".join(f"{name} {gigabytes(size)}" for name, size in held.items())
-            for held in (self.always, self.stages)
-        )
-        return (
-            f"memory of the {self.where}: at most {gigabytes(self.peak_bytes)} GB, "
-            f"in {self.fullest}\n  throughout: {always}\n  beside it: {stages}"
-        )
 
 
 @dataclass(frozen=True)
@@ -97,36 +61,34 @@ class _Shapes:
         return self.pixels * (3 * self.decoded + 5 * self.rows)
 
 
-def estimate(plan: Plan, samples: int = 1) -> list[Ledger]:
+def estimate(plan: Plan, samples: int = 1, quick: bool = False) -> list[Ledger]:
     """Say what a run will take at most.
 
     Args:
         plan: The run's; the model's weights need not be there yet.
         samples: How many walk the loop at once. They are decoded and shown one after another.
+        quick: Take a bound on what the networks hold instead of the count, which takes a second or
+            two.
 
     Returns:
         The host's memory, and the device's where that is another one.
 
     Raises:
-        UserError: A weight file cannot be read.
+        UserError: A weight file cannot be read, or values of a network's config do not go together.
     """
-    on_cuda, item = plan.device.type == "cuda", plan.dtype.itemsize
-    vae = plan.source.vae.model_dump()
-    shapes = _shapes_of(plan, samples)
-    _, height, width = plan.latent_shape
-    halves = 2 if plan.guided else 1
-    active = samples * _active_bytes(plan, height, width)
-    free = None if on_cuda else host_free_bytes()
-    chosen = choose_batch(vae, (shapes.decoded, height, width), item, free)
-    batch = min(plan.config.decode.batch_size or chosen, largest_batch(vae, height, width))
-    if plan.device.type == "cpu":  # which takes the frames of a batch one by one
-        batch = 1
-    numbers, file_bytes = count_weights(plan.source, item)
-    always = {"weights": numbers * item}
-    stages = _device_stages(shapes, active, batch * frame_bytes(vae, height, width, item), on_cuda)
+    on_cuda, halves = plan.device.type == "cuda", 1 + plan.guided
+    shapes, family, place = _shapes_of(plan, samples), plan.source.family, (plan.device, plan.dtype)
+    latent = plan.latent_shape
+    active = family.loop_bytes(plan.source, (samples, *latent), plan.guided, *place, quick)
+    stack = (shapes.frames, *latent)
+    decoding = family.decode_bytes(plan.source, stack, plan.decode_batch, *place, quick)
+    weight_bytes, file_bytes = family.weight_bytes(plan.source, plan.dtype)
+    always = {"weights": weight_bytes}
+    stages = _device_stages(shapes, active, decoding, on_cuda)
     host_always = {"libraries": LIBRARIES_BYTES, "slack": SLACK_BYTES}
     host_stages = _host_stages(shapes, file_bytes, on_cuda)
-    host_stages["denoise"] += halves * samples * shapes.rows * shapes.latents * item  # carried on
+    carried_on = halves * samples * shapes.rows * shapes.latents * plan.dtype.itemsize
+    host_stages["denoise"] += carried_on
     if not on_cuda:
         both = {stage: size + stages[stage] for stage, size in host_stages.items()}
         return [Ledger("host", host_always | always, both)]
@@ -137,31 +99,24 @@ def estimate(plan: Plan, samples: int = 1) -> list[Ledger]:
     ]
 
 
-def shortages(ledgers: Sequence[Ledger], rooms: Sequence[int | None]) -> list[str]:
-    """Say in a line each where a run may need more than there is.
+def find_shortages(plan: Plan, rooms: Sequence[int | None]) -> list[str]:
+    """Say where a run may need more memory than there is.
 
-    These are warnings and no more: the estimate lies above what is used, and what is free changes.
+    Networks are counted only where a quick bound on what they hold comes near the room.
 
     Args:
-        ledgers: What `estimate` returned.
-        rooms: How much a process may hold of each memory, in bytes; None if that is not known.
+        plan: The run's.
+        rooms: As for `shortages`.
 
     Returns:
-        The lines; none where the run fits, or nobody can tell.
+        What `shortages` says of the estimate.
     """
-    return [
-        f"memory of the {ledger.where}: {gigabytes(ledger.peak_bytes)} GB may be needed, in "
-        f"{ledger.fullest}; there are {gigabytes(room)} GB"
-        for ledger, room in zip(ledgers, rooms, strict=False)
-        if room is not None and ledger.peak_bytes > room
-    ]
+    return shortages(estimate(plan, quick=True), rooms) and shortages(estimate(plan), rooms)
 
 
-def warn_of_shortage(plan: Plan) -> list[str]:
-    """Say where a run may need more memory than there is now."""
-    from sdloop.machine.device import room_bytes
-
-    return shortages(estimate(plan), [host_room_bytes(), room_bytes(plan.device)])
+def rooms_of(device: torch.device) -> list[int | None]:
+    """Return what this process may hold of the memories that `estimate` speaks of, in its order."""
+    return [host_room_bytes(), room_bytes(device)]
 
 
 def no_room_for_loop(plan: Plan, free_bytes: int | None) -> OutOfMemory:
@@ -175,23 +130,22 @@ def no_room_for_loop(plan: Plan, free_bytes: int | None) -> OutOfMemory:
         The error.
     """
     factor = plan.source.vae_factor
-    height, width = plan.size
+    (channels, *_), (height, width) = plan.latent_shape, plan.size
     shapes = _shapes_of(plan, samples=1)
 
     def needed_bytes(high: int, wide: int) -> int:
         kept = shapes.kept_bytes * (high * wide) // (height * width)
-        return _active_bytes(plan, high // factor, wide // factor) + kept
+        smaller = (1, channels, high // factor, wide // factor)
+        looping = plan.source.family.loop_bytes(
+            plan.source, smaller, plan.guided, plan.device, plan.dtype
+        )
+        return looping + kept
 
     fitting = size_that_fits(height, width, factor, needed_bytes, free_bytes)
     return OutOfMemory(
         f"denoise: {plan.device} has no memory for {width} x {height} px "
         f"in {name_of(plan.dtype)}; {fitting}"
     )
-
-
-def gigabytes(size: int) -> str:
-    """Write a size with two digits below 10 GB, with none from there on."""
-    return f"{size / 1e9:.0f}" if size >= 1e10 else f"{size / 1e9:.2f}"
 
 
 def _shapes_of(plan: Plan, samples: int) -> _Shapes:
@@ -208,13 +162,6 @@ def _shapes_of(plan: Plan, samples: int) -> _Shapes:
         scale=plan.scale,
         drawn=len(plan.stages),
     )
-
-
-def _active_bytes(plan: Plan, height: int, width: int) -> int:
-    """Count what the network holds at its fullest for one sample, latents of this size."""
-    halves = 2 if plan.guided else 1
-    elements = unet_elements(plan.source.unet.model_dump(), height, width)
-    return int(MARGIN * plan.dtype.itemsize * halves * elements)
 
 
 def _device_stages(shapes: _Shapes, active: int, batch_bytes: int, on_cuda: bool) -> dict[str, int]:

@@ -12,8 +12,6 @@ from filelock import FileLock, Timeout
 from sdloop.job.config import load_config
 from sdloop.job.folder import (
     CONFIG_FILE,
-    DIFFERENCES_FOLDER,
-    FRAMES_FOLDER,
     MANIFEST_FILE,
     PROGRESS_FILE,
     TRAJECTORY_FILE,
@@ -22,6 +20,7 @@ from sdloop.job.folder import (
 from sdloop.machine.documents import parse_json, parse_yaml, read_file
 from sdloop.machine.errors import UserError
 from sdloop.machine.files import check_writable, remove_unfinished
+from sdloop.show.file_names import DIFFERENCES_FOLDER, FRAMES_FOLDER
 
 if TYPE_CHECKING:
     from sdloop.job.config import RunConfig

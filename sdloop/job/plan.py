@@ -85,6 +85,12 @@ class Plan(Prepared):
         return is_half(self.dtype)
 
     @property
+    def decode_batch(self) -> int | None:
+        """Return how many frames to decode at once, as asked for; None lets the memory decide."""
+        wanted = self.config.decode.batch_size
+        return None if wanted is None else min(wanted, len(self.table) + 1)
+
+    @property
     def identity(self) -> dict[str, Any]:
         """Return what makes a trajectory the same one, of what the user can choose."""
         return identity_of(self.config)

@@ -7,14 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sdloop.job.config import SHOWN_KEYS
-from sdloop.job.folder import (
-    DIFFERENCES_FOLDER,
-    FRAMES_FOLDER,
-    PAGE_FILE,
-    STRIP_FILE,
-    TRAJECTORY_FILE,
-    RunFiles,
-)
+from sdloop.job.folder import PAGE_FILE, TRAJECTORY_FILE, RunFiles
+from sdloop.show.file_names import DIFFERENCES_FOLDER, FRAMES_FOLDER, STRIP_FILE
 
 if TYPE_CHECKING:
     import numpy as np
@@ -61,12 +55,16 @@ def show(plan: Plan, trajectory: Trajectory, vae: AutoencoderKL, stages: Stages)
     Returns:
         Its pictures and numbers.
     """
-    from sdloop.job.events import FramesDecoded
+    from sdloop.job.events import FramesDecoded, Warned
     from sdloop.job.tolerance import SameAgain
+    from sdloop.model.decode_batch import ignores_batch
     from sdloop.show.difference import difference_maps, to_numpy
     from sdloop.show.measure.whole_run import measure_run
 
     config = plan.config
+    if config.decode.batch_size not in (None, 1) and ignores_batch(vae.device.type):
+        message = "decode.batch_size: has no effect on a CPU, which decodes the frames one by one"
+        stages.listen(Warned(message))
     wanted = len(trajectory.latents) + len(trajectory.z0_hat) * config.decode.z0_hat
     batches: list[int] = []
     with stages.stage("decode", wanted) as advance:
@@ -76,7 +74,7 @@ def show(plan: Plan, trajectory: Trajectory, vae: AutoencoderKL, stages: Stages)
             stages.listen(FramesDecoded(count))
             advance(count)
 
-        size = config.decode.batch_size
+        size = plan.decode_batch
         decoded = plan.source.family.decode(vae, trajectory.latents, size, on_frames)
         z0_hat = None
         if config.decode.z0_hat:
@@ -98,7 +96,7 @@ def show(plan: Plan, trajectory: Trajectory, vae: AutoencoderKL, stages: Stages)
             plan.mask,
             config.measure.tolerance,
         )
-    same_again = SameAgain.of_run(vae, batches, trajectory.config)
+    same_again = SameAgain.of_run(vae.device, batches, trajectory.config)
     return Shown(pictures, clean, maps, measures, same_again)
 
 

@@ -72,12 +72,12 @@ class Runner:
     def _make(self, plan: Plan, stages: Stages) -> None:
         """Sample a run, or carry it on, and write all that is shown of it."""
         with stages.stage("import"):
-            from sdloop.job.forecast import warn_of_shortage
+            from sdloop.job.forecast import find_shortages, rooms_of
             from sdloop.job.manifest import made_with, write_manifest
             from sdloop.job.present import export_run
             from sdloop.job.sample import open_progress, sample
 
-        for line in warn_of_shortage(plan):
+        for line in find_shortages(plan, rooms_of(plan.device)):
             self._listen(Warned(line))
         engine = self._load(plan, stages)
         folder = plan.folder

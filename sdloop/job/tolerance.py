@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sdloop.model.vae import ignores_batch
+from sdloop.model.decode_batch import ignores_batch
 
 if TYPE_CHECKING:
-    from diffusers import AutoencoderKL
+    import torch
 
 AMONG_OTHER_SEEDS = {("cpu", "float32"): 1e-3}
 
@@ -25,9 +25,9 @@ class SameAgain:
         decode_batches: How many frames were decoded at once, each size once, in order of use,
             smaller ones after a batch was halved among them.
         levels_in_other_batches: By how many levels of 255 a picture may differ when it is decoded
-            in batches of other sizes. By none on a CPU, where a VAE takes the frames of a batch
-            one by one. (All at once, up to 55 of a million values of the bundled model's frames
-            differed, by one level.)
+            in batches of other sizes. By none on a CPU, which decodes them one by one. (All at
+            once, up to 55 of a million values of the bundled model's frames differed, by one
+            level.)
         latents_among_other_seeds: How far the latents may be from those that `denoise` gives the
             same seed in a batch of several, as a share of the largest latent. On a CPU in float32
             the bundled model was at most 1.1e-5 away (eight seeds, PNDM of 50 steps, guidance
@@ -40,12 +40,12 @@ class SameAgain:
 
     @classmethod
     def of_run(
-        cls, vae: AutoencoderKL, decode_batches: Iterable[int], config: Mapping[str, Any]
+        cls, device: torch.device, decode_batches: Iterable[int], config: Mapping[str, Any]
     ) -> SameAgain:
         """Look up what was measured for a run's device and dtype.
 
         Args:
-            vae: Decoded the run.
+            device: Which decoded the run.
             decode_batches: How many frames each batch had.
             config: What the run was sampled with, as plain values.
 
@@ -54,6 +54,6 @@ class SameAgain:
         """
         return cls(
             tuple(dict.fromkeys(decode_batches)),
-            0 if ignores_batch(vae) else None,
+            0 if ignores_batch(device.type) else None,
             AMONG_OTHER_SEEDS.get((config.get("device", ""), config.get("dtype", ""))),
         )

@@ -97,7 +97,7 @@ def size_that_fits(
         height: Of the picture that did not fit, in pixels.
         width: Likewise.
         step: Sides are multiples of it.
-        needed_bytes: What a picture of a height and a width takes.
+        needed_bytes: What a picture of a height and a width takes; it is asked a few times.
         free: The bytes that there are, half of which it may take; None if that is not known.
 
     Returns:
@@ -105,10 +105,14 @@ def size_that_fits(
     """
     if free is None:
         return "take a smaller size"
-    for rows in range(min(height, width) // step - 1, 0, -1):
-        scale = rows * step / min(height, width)
-        high, wide = (max(1, math.floor(side * scale / step)) * step for side in (height, width))
-        if needed_bytes(high, wide) <= free * SHARE_OF_FREE:
+    room, short = free * SHARE_OF_FREE, min(height, width)
+    rows, needed = short // step, needed_bytes(height, width)
+    while rows > 1:
+        # what is needed grows with the pixels, or slower: the guess is one too large, or right
+        rows = min(rows - 1, math.floor(rows * math.sqrt(room / needed)) + 1)
+        high, wide = (math.floor(side * rows / short) * step for side in (height, width))
+        needed = needed_bytes(high, wide)
+        if needed <= room:
             return f"{wide} x {high} px would fit"
     return "no size would fit"
 

@@ -88,6 +88,59 @@ class Family(Protocol):
             UserError: Values of its config do not go together.
         """
 
+    def weight_bytes(self, source: ModelSource, dtype: torch.dtype) -> tuple[int, int]:
+        """Count what the weights take: loaded in this dtype, and in their files.
+
+        Raises:
+            UserError: A weight file cannot be read.
+        """
+
+    def loop_bytes(
+        self,
+        source: ModelSource,
+        shape: tuple[int, int, int, int],
+        guided: bool,
+        device: torch.device,
+        dtype: torch.dtype,
+        quick: bool = False,
+    ) -> int:
+        """Count what a call of the network holds in the loop, beside weights, with a margin.
+
+        Args:
+            source: The model; nothing of it is loaded.
+            shape: (samples, channels, h, w) of the latents that walk at once.
+            guided: Whether the network is asked about both halves.
+            device: Where it runs.
+            dtype: That the model is loaded in.
+            quick: Return a bound at once, no less than the count, which takes a second.
+
+        Raises:
+            UserError: Values of the network's config do not go together.
+        """
+
+    def decode_bytes(
+        self,
+        source: ModelSource,
+        shape: tuple[int, int, int, int],
+        batch_size: int | None,
+        device: torch.device,
+        dtype: torch.dtype,
+        quick: bool = False,
+    ) -> int:
+        """Count what `decode` holds beside weights and pictures; see `loop_bytes`.
+
+        Args:
+            source: The model; nothing of it is loaded.
+            shape: (frames, channels, h, w) of the latents.
+            batch_size: What `decode` is called with.
+            device: Where it runs.
+            dtype: That the model is loaded in.
+            quick: Return a bound at once.
+
+        Raises:
+            UserError: Values of the decoder's config do not go together.
+        """
+
     def words_cut(self, models: Models, prompt: str) -> list[str]:
         """List the words at a prompt's end that the text encoder does not see."""
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from sdloop.machine.device import is_half
 from sdloop.machine.errors import UserError, reason_of
-from sdloop.machine.tensor_file import read_weights
 from sdloop.model.fetch import fetch_weights
 from sdloop.model.single_file import check_checkpoint, rename_weights
 from sdloop.model.source import ModelSource
 from sdloop.model.weight_files import weight_names
+from sdloop.model.weights import read_weights
 
 if TYPE_CHECKING:
     import torch
@@ -93,8 +93,17 @@ def load_vae(source: ModelSource, device: torch.device, dtype: torch.dtype) -> A
         return _begin(source, "vae", device, dtype, pool)()
 
 
-def _dtype_of(source: ModelSource, part: str, dtype: torch.dtype) -> torch.dtype:
-    """Choose a part's dtype: the model's, unless its config says that float16 is not enough."""
+def dtype_of(source: ModelSource, part: str, dtype: torch.dtype) -> torch.dtype:
+    """Choose a part's dtype.
+
+    Args:
+        source: The model.
+        part: "text_encoder", "unet" or "vae".
+        dtype: That the model is loaded in.
+
+    Returns:
+        The model's, unless the part's config says that float16 is not enough.
+    """
     import torch
 
     upcast = part == "vae" and dtype == torch.float16 and source.vae.overflows_in_half
@@ -157,7 +166,7 @@ def _begin(
         for name, shape in shapes.items()
     }
     _fill(network, source, component, outlines)
-    dtype = _dtype_of(source, component, dtype)
+    dtype = dtype_of(source, component, dtype)
     named = f"model = {source.name}: {component}"
     reads = [
         pool.submit(read_weights, path, names, device, dtype, named)

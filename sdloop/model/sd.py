@@ -21,6 +21,7 @@ from sdloop.model.source import ModelSource
 from sdloop.model.weight_files import STEMS
 
 if TYPE_CHECKING:
+    import torch
     from diffusers import AutoencoderKL
     from torch import Tensor
 
@@ -76,6 +77,42 @@ class StableDiffusion:
                 return AutoencoderKL(**source.vae.arguments())
         except Exception as error:  # values that do not go together raise whatever comes of it
             raise UserError(f"model = {source.name}: {part}: {reason_of(error)}") from None
+
+    def weight_bytes(self, source: ModelSource, dtype: torch.dtype) -> tuple[int, int]:
+        """Count all three networks."""
+        from sdloop.model.weight_count import weight_bytes
+
+        return weight_bytes(source, dtype)
+
+    def loop_bytes(
+        self,
+        source: ModelSource,
+        shape: tuple[int, int, int, int],
+        guided: bool,
+        device: torch.device,
+        dtype: torch.dtype,
+        quick: bool = False,
+    ) -> int:
+        """Count the UNet."""
+        from sdloop.model.sd_memory import bound_loop, count_loop
+
+        count = bound_loop if quick else count_loop
+        return count(source, shape, guided, device, dtype)
+
+    def decode_bytes(
+        self,
+        source: ModelSource,
+        shape: tuple[int, int, int, int],
+        batch_size: int | None,
+        device: torch.device,
+        dtype: torch.dtype,
+        quick: bool = False,
+    ) -> int:
+        """Count the VAE's decoder."""
+        from sdloop.model.sd_memory import bound_decoder, count_decoder
+
+        count = bound_decoder if quick else count_decoder
+        return count(source, shape, batch_size, device, dtype)
 
     def words_cut(self, models: Models, prompt: str) -> list[str]:
         """List the words beyond the tokenizer's limit."""

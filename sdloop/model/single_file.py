@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sdloop.machine.errors import UserError
-from sdloop.machine.tensor_file import check_weights, read_header
+from sdloop.machine.tensor_file import read_header
+from sdloop.model.weights import check_weights
 
 if TYPE_CHECKING:
     from torch import Tensor

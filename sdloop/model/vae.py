@@ -1,9 +1,8 @@
-"""Latents -> uint8 pictures, in batches: the only caller of the VAE."""
+"""Latents -> uint8 pictures, in batches that fit the memory."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import torch
@@ -12,7 +11,9 @@ from torch import Tensor
 from sdloop.machine.device import free_bytes
 from sdloop.machine.errors import OutOfMemory, UserError
 from sdloop.machine.memory import is_out_of_memory, size_that_fits
-from sdloop.model.decode_batch import choose_batch, frame_bytes, largest_batch
+from sdloop.model.bound import decoder_at_most, widest_at_most
+from sdloop.model.decode_batch import choose_batch, ignores_batch
+from sdloop.model.frame import decode_batch, factor_of, frame_of
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL
@@ -34,13 +35,13 @@ def decode_latents(
 
     A batch for which the device has no memory is halved and tried again. A frame that is not
     finite in half precision is decoded once more in float32. The host waits for the device once,
-    after the last batch. On a CPU a frame's bytes do not depend on the batch.
+    after the last batch.
 
     Args:
         vae: Its device and dtype are used.
         latents: (frames, 4, h, w), in the UNet's scale, on any device.
         batch_size: Frames at once; None takes batches of equal size that fit half of the free
-            memory, and single frames on a CPU.
+            memory. It has no effect on a CPU, which takes the frames one by one.
         on_frames: Called with the number of frames after each batch was issued.
         name_of: What an error calls the latent of an index.
 
@@ -52,8 +53,7 @@ def decode_latents(
         DecodeError: A frame is not finite, in float32 either.
     """
     frames, _, height, width = latents.shape
-    size = min(batch_size or _fitting_batch(vae, latents), largest_batch(vae.config, height, width))
-    factor = 2 ** (len(vae.config.block_out_channels) - 1)
+    size, factor = _fitting_batch(vae, latents, batch_size), factor_of(vae)
     shape = (frames, height * factor, width * factor, 3)
     images = torch.empty(shape, dtype=torch.uint8, device=vae.device)
     finite = torch.empty(frames, dtype=torch.bool, device=vae.device)
@@ -80,43 +80,29 @@ def decode_latents(
     return images
 
 
-def _fitting_batch(vae: AutoencoderKL, latents: Tensor) -> int:
-    """Choose a batch size from the free memory; a CPU gains nothing by batches."""
-    if ignores_batch(vae):
+def _fitting_batch(vae: AutoencoderKL, latents: Tensor, wanted: int | None) -> int:
+    """Choose how many frames to decode at once; one is counted only where a bound will not do."""
+    if ignores_batch(vae.device.type):
         return 1
     frames, _, height, width = latents.shape
-    free = free_bytes(vae.device)
-    return choose_batch(vae.config, (frames, height, width), vae.dtype.itemsize, free)
-
-
-def ignores_batch(vae: AutoencoderKL) -> bool:
-    """Tell whether a frame's bytes are the same in whatever batch it is decoded.
-
-    On a CPU torch and oneDNN choose kernels and share out sums by the size of the batch, but a
-    batch is hardly faster than its frames one by one.
-    """
-    return vae.device.type == "cpu"
-
-
-@contextmanager
-def _frames_apart(vae: AutoencoderKL) -> Iterator[None]:
-    """Let the VAE take the frames of a batch one by one where that costs next to nothing."""
-    slices = vae.use_slicing
-    vae.use_slicing = slices or ignores_batch(vae)
-    try:
-        yield
-    finally:
-        vae.use_slicing = slices
+    widths, free = vae.config.block_out_channels, free_bytes(vae.device)
+    pixels = height * width * factor_of(vae) ** 2
+    most = decoder_at_most(widths, pixels, unfolds=False) * vae.dtype.itemsize
+    bounded = choose_batch(frames, most, widest_at_most(widths, pixels), free, wanted)
+    if bounded == choose_batch(frames, 1, 1, None, wanted):  # as many as there may be at all
+        return bounded
+    frame = frame_of(vae, height, width)
+    return choose_batch(frames, frame.needed_bytes, frame.widest, free, wanted)
 
 
 def _no_room(vae: AutoencoderKL, height: int, width: int) -> OutOfMemory:
     """Say what would fit, where one frame of these latents does not."""
-    factor = 2 ** (len(vae.config.block_out_channels) - 1)
+    factor = factor_of(vae)
+    size = (height * factor, width * factor)
 
     def needed_bytes(high: int, wide: int) -> int:
-        return frame_bytes(vae.config, high // factor, wide // factor, vae.dtype.itemsize)
+        return frame_of(vae, high // factor, wide // factor).needed_bytes
 
-    size = (height * factor, width * factor)
     fitting = size_that_fits(*size, factor, needed_bytes, free_bytes(vae.device))
     return OutOfMemory(
         f"decode: {vae.device} has no memory for one frame of {size[1]} x {size[0]} px; {fitting}"
@@ -128,27 +114,11 @@ def _decode_if_it_fits(
 ) -> tuple[Tensor, Tensor] | None:
     """Decode one batch; None if there is no memory for it, and then nothing of it is held."""
     try:
-        return _decode_batch(vae, latents, padded_to)
+        return decode_batch(vae, latents, padded_to)
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
         return None
-
-
-def _decode_batch(vae: AutoencoderKL, latents: Tensor, padded_to: int = 0) -> tuple[Tensor, Tensor]:
-    """Decode one batch to uint8 (frames, H, W, 3), with a flag each: finite."""
-    frames = len(latents)
-    if frames < padded_to:
-        latents = torch.cat([latents, latents[-1:].expand(padded_to - frames, -1, -1, -1)])
-    z = latents.to(vae.device, torch.float32) / vae.config.scaling_factor
-    if vae.config.shift_factor is not None:
-        z = z + vae.config.shift_factor
-    with _frames_apart(vae):
-        images = vae.decode(z.to(vae.dtype)).sample[:frames].float()
-    are_finite = torch.isfinite(images).flatten(1).all(dim=1)
-    levels = ((images / 2 + 0.5).clamp(0, 1) * 255).round()
-    # a NaN has no uint8; it is decoded again, so any level will do until then
-    return torch.nan_to_num(levels).to(torch.uint8).permute(0, 2, 3, 1), are_finite
 
 
 def _decode_in_float32(
@@ -164,7 +134,7 @@ def _decode_in_float32(
     torch.nn.Module.to(vae, torch.float32)
     try:
         for index in bad:
-            images[index : index + 1], is_finite = _decode_batch(vae, latents[index, None])
+            images[index : index + 1], is_finite = decode_batch(vae, latents[index, None])
             if not is_finite.item():
                 raise DecodeError(
                     f"decode: {name_of(index)} has values that are not finite, in float32 too"

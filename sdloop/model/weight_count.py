@@ -1,46 +1,61 @@
-"""How many weights a model has: from the headers of its files or, without these, its configs."""
+"""What a model's weights take: by the headers of its files or, without these, by its configs."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from math import prod
+from typing import TYPE_CHECKING
 
+from sdloop.machine.device import is_half
 from sdloop.machine.errors import UserError
+from sdloop.model.networks import dtype_of
 from sdloop.model.single_file import check_checkpoint
 from sdloop.model.source import ModelSource
-from sdloop.model.weight_files import STEMS, weight_names
+from sdloop.model.weight_files import weight_names
+
+if TYPE_CHECKING:
+    import torch
 
 
-def count_weights(source: ModelSource, item_bytes: int) -> tuple[int, int]:
-    """Count a model's weights.
+def weight_bytes(source: ModelSource, dtype: torch.dtype) -> tuple[int, int]:
+    """Count what a model's weights take.
 
     Args:
-        source: The model. Where its weights were not fetched yet, torch is imported to make its
-            networks of nothing but shapes.
-        item_bytes: Of a weight once it is loaded; 2 prefers files in half precision.
+        source: The model; its weights need not have been fetched yet.
+        dtype: In which they are to be loaded; one of half precision prefers files of that kind.
 
     Returns:
-        How many weights there are, and the size of their files in bytes.
+        Bytes once they are loaded, and bytes of their files.
 
     Raises:
         UserError: A file cannot be read.
     """
     if source.checkpoint is not None:
-        components = check_checkpoint(source.checkpoint).values()
-        numbers = sum(prod(shape) for shapes in components for shape in shapes.values())
-        return numbers, source.checkpoint.stat().st_size
-    counted = [_count_component(source, component, item_bytes) for component in STEMS]
-    return sum(numbers for numbers, _ in counted), sum(size for _, size in counted)
+        parts = check_checkpoint(source.checkpoint)
+        loaded = sum(
+            _numbers(shapes.values()) * dtype_of(source, part, dtype).itemsize
+            for part, shapes in parts.items()
+        )
+        return loaded, source.checkpoint.stat().st_size
+    counted = [_part_bytes(source, part, dtype) for part in source.family.parts]
+    return sum(loaded for loaded, _ in counted), sum(size for _, size in counted)
 
 
-def _count_component(source: ModelSource, component: str, item_bytes: int) -> tuple[int, int]:
-    """Count one network's weights and bytes by its files' headers; without files, by its config."""
+def _part_bytes(source: ModelSource, part: str, dtype: torch.dtype) -> tuple[int, int]:
+    """Count one network by its files' headers; before they are fetched, by its config."""
+    item = dtype_of(source, part, dtype).itemsize
     try:
-        files = weight_names(source, component, item_bytes == 2)
+        files = weight_names(source, part, is_half(dtype))
     except UserError:
         if not source.from_hub:
             raise
-        network = source.family.make_network(source, component)
+        network = source.family.make_network(source, part)
         numbers = sum(weight.numel() for weight in network.parameters())
-        return numbers, numbers * item_bytes
-    numbers = sum(prod(shape) for shapes in files.values() for shape in shapes.values())
-    return numbers, sum(file.stat().st_size for file in files)
+        return numbers * item, numbers * dtype.itemsize
+    numbers = sum(_numbers(shapes.values()) for shapes in files.values())
+    return numbers * item, sum(file.stat().st_size for file in files)
+
+
+def _numbers(shapes: Iterable[tuple[int, ...]]) -> int:
+    """Count the numbers in tensors of these shapes."""
+    return sum(prod(shape) for shape in shapes)

@@ -16,8 +16,9 @@ from pydantic import BaseModel, Field, ValidationError
 
 from sdloop.machine.documents import opened
 from sdloop.machine.errors import UserError, explain
-from sdloop.machine.tensor_file import check_weights, read_header
+from sdloop.machine.tensor_file import read_header
 from sdloop.model.config_files import read_json
+from sdloop.model.weights import check_weights
 
 if TYPE_CHECKING:
     from sdloop.model.source import ModelSource

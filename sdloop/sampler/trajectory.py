@@ -77,17 +77,28 @@ class Trajectory:
             config=config,
         )
 
+    def guided_eps(self, table: Table) -> Tensor:
+        """Work out the noise that each row went by, (z - signal z0_hat) / noise.
+
+        Args:
+            table: The sampler's, that made the trajectory.
+
+        Returns:
+            float64 (rows, 4, h, w), of both halves put together; z where a frame is all noise.
+        """
+        signal, noise = (
+            torch.from_numpy(column).reshape(-1, 1, 1, 1) for column in (table.signal, table.noise)
+        )
+        return (self.latents[:-1].double() - signal * self.z0_hat.double()) / noise
+
     def eps(self, table: Table) -> tuple[Tensor | None, Tensor]:
         """Work out the noise that the network saw in each half of every row.
 
-        It follows from z, z0_hat and guidance, to some 2e-5 of its largest value (float32, and
+        It follows from `guided_eps` and guidance, to some 2e-5 of its largest value (float32, and
         noise of 0.04 in the last row, which divides):
 
-            eps      = (z - signal z0_hat) / noise
-            uncond   = eps - s guidance
-            cond     = uncond + guidance
-
-        Where a frame is all noise, both are z.
+            uncond = eps - s guidance
+            cond   = uncond + guidance
 
         Args:
             table: The sampler's, that made the trajectory.
@@ -96,10 +107,7 @@ class Trajectory:
             eps_uncond and eps_cond, float32 (rows, 4, h, w) each; the first is None, and the second
             the only one, without guidance.
         """
-        signal, noise = (
-            torch.from_numpy(column).reshape(-1, 1, 1, 1) for column in (table.signal, table.noise)
-        )
-        guided = (self.latents[:-1].double() - signal * self.z0_hat.double()) / noise
+        guided = self.guided_eps(table)
         if self.guidance is None:
             return None, guided.float()
         in_eps = torch.from_numpy(table.eps_from_output / table.guidance_from_output)

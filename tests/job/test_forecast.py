@@ -3,8 +3,8 @@
 import importlib.util
 import subprocess
 import sys
-import weakref
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,12 +13,12 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import load_file, save_file
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from sdloop import run as run_module
 from sdloop.job.config import load_config
 from sdloop.job.events import Stages, ignore
-from sdloop.job.forecast import estimate, shortages
+from sdloop.job.forecast import estimate, find_shortages, no_room_for_loop
+from sdloop.job.ledger import shortages
 from sdloop.job.plan import prepare, settle
 from sdloop.job.present import show
 from sdloop.job.runner import Runner
@@ -27,10 +27,10 @@ from sdloop.machine.errors import OutOfMemory, UserError
 from sdloop.machine.files import MARK
 from sdloop.machine.memory import host_free_bytes, is_out_of_memory, size_that_fits
 from sdloop.machine.threads import AHEAD, in_threads, usable_cores
-from sdloop.model.activations import decoder_elements, unet_elements
+from sdloop.model import sd_memory
 from sdloop.model.find import find
 from sdloop.model.networks import load_vae
-from sdloop.model.weight_count import count_weights
+from sdloop.model.weight_count import weight_bytes
 from sdloop.sampler.loop import first_bad_row
 from sdloop.sampler.methods import make_table
 from sdloop.sampler.scheduler_config import read_settings
@@ -67,68 +67,31 @@ sys.exit(main(arguments))
 """
 
 
-class Live(TorchDispatchMode):
-    """Counts the bytes of all tensors that live at once, but for some that lived before."""
-
-    def __init__(self, network):
-        super().__init__()
-        self.sizes = {weight.untyped_storage()._cdata: 0 for weight in network.parameters()}
-        self.now = self.peak = 0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        output = func(*args, **(kwargs or {}))
-        for tensor in output if isinstance(output, (tuple, list)) else [output]:
-            if isinstance(tensor, torch.Tensor):
-                self._add(tensor.untyped_storage())
-        return output
-
-    def _add(self, storage):
-        key, size = storage._cdata, storage.nbytes()
-        if key not in self.sizes:
-            self.sizes[key] = size
-            self.now += size
-            self.peak = max(self.peak, self.now)
-            weakref.finalize(storage, self._drop, key)
-
-    def _drop(self, key):
-        self.now -= self.sizes.pop(key)
-
-
-@pytest.mark.parametrize("size", [(16, 16), (20, 13), (32, 48)])
-@pytest.mark.parametrize("name", ["models", "bundled"])
-def test_walk_through_the_configs_counts_what_the_networks_hold(name, size, request):
-    networks = request.getfixturevalue(name)
-    unet, vae = networks.unet, networks.vae
-    z = torch.zeros(2, 4, *size)
-    prompt = torch.zeros(2, 16, unet.config.cross_attention_dim)
-    with torch.no_grad():
-        with Live(unet) as live_unet:
-            unet(z, torch.tensor(1), encoder_hidden_states=prompt)
-        with Live(vae) as live_vae:
-            vae.decode(z)
-    counts = (unet_elements(unet.config, *size), decoder_elements(vae.config, *size))
-    for count, live in zip(counts, (live_unet, live_vae), strict=True):
-        held = live.peak / z.itemsize / len(z)
-        assert 0.95 * held <= count <= 1.25 * held
-
-
 def test_weights_are_counted_without_loading_them(models, model_folder):
     networks = (models.text_encoder, models.unet, models.vae)
     expected = sum(weight.numel() for network in networks for weight in network.parameters())
     source = find(str(model_folder))
-    in_files, file_bytes = count_weights(source, 4)
-    assert in_files == expected
-    assert 4 * expected < file_bytes < 4.1 * expected
+    loaded, file_bytes = weight_bytes(source, torch.float32)
+    assert loaded == 4 * expected
+    assert loaded < file_bytes < 1.03 * loaded
     bare = replace(source, folder=model_folder.parent / "bare", from_hub=True)
     for part in ("text_encoder", "unet", "vae"):
         (bare.folder / part).mkdir(parents=True, exist_ok=True)
         config = (model_folder / part / "config.json").read_text()
         (bare.folder / part / "config.json").write_text(config)
-    assert count_weights(bare, 4)[0] == expected
+    assert weight_bytes(bare, torch.float32)[0] == 4 * expected
+    vae = source.vae.model_copy(update={"force_upcast": True})  # which stays in float32
+    assert "force_upcast" in vae.model_fields_set
+    half = weight_bytes(replace(source, vae=vae), torch.float16)[0]
+    assert half == 2 * expected + 2 * sum(weight.numel() for weight in models.vae.parameters())
+
+
+def plan_of(tiny_config, *overrides):
+    return settle(prepare(load_config(tiny_config, overrides)))
 
 
 def ledger_of(tiny_config, *overrides, samples=1):
-    (ledger,) = estimate(settle(prepare(load_config(tiny_config, overrides))), samples)
+    (ledger,) = estimate(plan_of(tiny_config, *overrides), samples, quick=True)
     return ledger
 
 
@@ -151,7 +114,8 @@ def test_estimate_grows_with_what_a_run_holds(tiny_config):
 
 
 def test_device_has_a_ledger_of_its_own_on_cuda(tiny_config):
-    plan = replace(settle(prepare(load_config(tiny_config))), device=torch.device("cuda"))
+    plan = plan_of(tiny_config, "dtype=float16")
+    plan = replace(plan, device=torch.device("cuda"))
     host, device = estimate(plan)
     assert "weights" in device.always
     assert "weights" not in host.always
@@ -188,6 +152,38 @@ def test_too_little_memory_is_a_warning_before_any_work(tiny_config):
     assert shortages([ledger], [ledger.peak_bytes]) == []
     assert len(shortages([ledger], [ledger.peak_bytes - 1])) == 1
     assert shortages([ledger], [None]) == []
+
+
+def test_networks_are_counted_only_where_room_is_short(tiny_config, monkeypatch):
+    plan, counted = plan_of(tiny_config, "height=512", "width=512"), []
+    peak_bytes = estimate(plan)[0].peak_bytes
+    for name in ("count_loop", "count_decoder"):
+        real = getattr(sd_memory, name)
+        spy = partial(lambda real, *of: counted.append(of) or real(*of), real)
+        monkeypatch.setattr(sd_memory, name, spy)
+    assert find_shortages(plan, [2 * peak_bytes]) == []
+    assert find_shortages(plan, [None]) == []
+    assert counted == []
+    assert find_shortages(plan, [peak_bytes]) == []
+    assert len(counted) == 2
+    (line,) = find_shortages(plan, [peak_bytes - 1])
+    assert line.startswith("memory of the host: ")
+
+
+def test_size_said_to_fit_the_loop_is_the_largest_that_does(tiny_config):
+    plan = plan_of(tiny_config, "height=512", "width=512")
+    free = 2 * loop_bytes(plan, 200) + 1
+    error = no_room_for_loop(plan, free)
+    assert str(error).endswith("512 x 512 px in float32; 200 x 200 px would fit")
+    assert loop_bytes(plan, 208) > free / 2
+
+
+def loop_bytes(plan, side_px):
+    """Return what the loop of a square run holds: the UNet's, and all that is kept."""
+    shape = (1, 4, side_px // 8, side_px // 8)
+    kept = 4 * 4 * (side_px // 8) ** 2 * (3 * len(plan.table) + 1)
+    held = plan.source.family.loop_bytes(plan.source, shape, True, plan.device, plan.dtype)
+    return held + kept
 
 
 def test_limit_on_addresses_counts_as_the_end_of_memory():
@@ -239,6 +235,19 @@ def test_end_of_memory_is_told_from_other_errors():
 )
 def test_size_that_fits_is_the_largest_of_its_shape(height, width, free, said):
     assert size_that_fits(height, width, 8, lambda high, wide: high * wide, free) == said
+
+
+@pytest.mark.parametrize("fixed", [0, 10**5, 10**7])
+def test_size_that_fits_asks_for_few_sizes(fixed):
+    asked = []
+
+    def needed_bytes(high, wide):
+        asked.append((high, wide))
+        return 100 * high * wide + fixed
+
+    said = size_that_fits(4096, 4096, 8, needed_bytes, 100 * 2**21 + 2 * fixed)
+    assert said == "1024 x 1024 px would fit"
+    assert len(asked) <= 5
 
 
 def test_threads_hold_a_few_items_however_many_there_are():

@@ -8,8 +8,9 @@ import torch
 
 from sdloop.machine.errors import OutOfMemory
 from sdloop.model import vae as decode_module
-from sdloop.model.decode_batch import choose_batch, frame_bytes, largest_batch
+from sdloop.model.decode_batch import choose_batch, largest_batch
 from sdloop.model.find import find
+from sdloop.model.frame import frame_of
 from sdloop.model.networks import load, load_vae
 from sdloop.model.vae import DecodeError, decode_latents
 
@@ -19,6 +20,13 @@ def latents():
     return torch.randn(7, 4, 8, 8, generator=torch.Generator().manual_seed(1))
 
 
+@pytest.fixture
+def in_batches(monkeypatch):
+    """Let the CPU decode in batches, as other devices do."""
+    monkeypatch.setattr(decode_module, "ignores_batch", lambda device_type: False)
+
+
+@pytest.mark.usefixtures("in_batches")
 def test_pictures_equal_the_vae_one_by_one(models, latents):
     images = decode_latents(models.vae, latents, batch_size=3)
     assert images.shape == (7, 64, 64, 3)
@@ -30,6 +38,7 @@ def test_pictures_equal_the_vae_one_by_one(models, latents):
         assert (levels - image).abs().max() <= 1
 
 
+@pytest.mark.usefixtures("in_batches")
 @pytest.mark.parametrize("batch_size", [1, 2, 3, 4, 7, 100, None])
 def test_batch_size_changes_no_pixel_by_more_than_one_level(models, latents, batch_size):
     reference = decode_latents(models.vae, latents, batch_size=1).int()
@@ -50,6 +59,7 @@ def fail_above(vae, monkeypatch, limit, message="CUDA out of memory"):
     return sizes
 
 
+@pytest.mark.usefixtures("in_batches")
 def test_batch_is_halved_when_memory_runs_out(models, latents, monkeypatch):
     expected = decode_latents(models.vae, latents, batch_size=1).int()
     sizes = fail_above(models.vae, monkeypatch, limit=2)
@@ -66,7 +76,7 @@ def test_no_memory_for_one_frame_says_what_would_fit(
     models, latents, monkeypatch, free_frames, said
 ):
     fail_above(models.vae, monkeypatch, limit=0)
-    frame = frame_bytes(models.vae.config, 8, 8, 4)
+    frame = frame_of(models.vae, 8, 8).needed_bytes
     free = None if free_frames is None else int(free_frames * frame)
     monkeypatch.setattr(decode_module, "free_bytes", lambda device: free)
     with pytest.raises(OutOfMemory, match=f"no memory for one frame of 64 x 64 px; {said}"):
@@ -134,35 +144,60 @@ def test_no_layer_of_a_batch_reaches_two_to_the_31(models):
     decode_latents(models.vae, torch.zeros(1, 4, 8, 8), batch_size=1)
     for hook in hooks:
         hook.remove()
-    allowed = largest_batch(models.vae.config, 8, 8)
+    allowed = largest_batch(frame_of(models.vae, 8, 8).widest)
     assert allowed * max(widest) < 2**31 <= (allowed + 1) * max(widest)
 
 
-def test_chosen_batch_follows_the_free_memory(models):
-    config = models.vae.config
+FRAME = (10**6, 10**5)  # bytes, and elements of its largest tensor
+
+
+def test_chosen_batch_follows_the_free_memory():
     for fitting in (3, 5, 7):
-        free = 2 * fitting * frame_bytes(config, 8, 8, 4)
-        assert choose_batch(config, (105, 8, 8), 4, free) == fitting
-    assert choose_batch(config, (15, 8, 8), 4, 0) == 1
+        assert choose_batch(105, *FRAME, 2 * fitting * FRAME[0]) == fitting
+    assert choose_batch(15, *FRAME, 0) == 1
+
+
+def test_wanted_batch_is_taken_as_far_as_there_are_numbers_for_its_pixels():
+    assert choose_batch(50, *FRAME, 0, wanted=20) == 20
+    assert choose_batch(50, 10**9, 2**29, None, wanted=20) == 3
+
+
+@pytest.mark.usefixtures("in_batches")
+@pytest.mark.parametrize(
+    ("free_frames", "wanted", "sizes", "counts"),
+    [(100, None, [7], 0), (0, 3, [3, 3, 1], 0), (4, None, [2, 2, 2, 1], 1)],
+)
+def test_frame_is_counted_only_where_a_bound_will_not_do(
+    models, latents, monkeypatch, free_frames, wanted, sizes, counts
+):
+    frame, counted = frame_of(models.vae, 8, 8), []
+    monkeypatch.setattr(decode_module, "free_bytes", lambda _: free_frames * frame.needed_bytes)
+    monkeypatch.setattr(decode_module, "frame_of", lambda *of: counted.append(of) or frame)
+    seen = fail_above(models.vae, monkeypatch, limit=99)
+    decode_latents(models.vae, latents, wanted)
+    assert (seen, len(counted)) == (sizes, counts)
 
 
 def test_cpu_decodes_frame_by_frame(models, latents, monkeypatch):
     sizes = fail_above(models.vae, monkeypatch, limit=99)
     decode_latents(models.vae, latents)
-    assert sizes == [1] * len(latents)
+    decode_latents(models.vae, latents, batch_size=5)
+    assert sizes == [1] * 2 * len(latents)
 
 
+@pytest.mark.usefixtures("in_batches")
 def test_progress_counts_every_frame(models, latents):
     counts = []
     decode_latents(models.vae, latents, 3, counts.append)
     assert counts == [3, 3, 1]
 
 
+@pytest.mark.usefixtures("in_batches")
 @pytest.mark.parametrize(
     ("frames", "sizes"), [(52, [13] * 4), (51, [13, 13, 13, 12]), (16, [16]), (17, [9, 8])]
 )
 def test_batches_are_of_equal_size(models, frames, sizes, monkeypatch):
-    chosen = choose_batch(models.vae.config, (frames, 2, 2), 4, None)
+    monkeypatch.setattr(decode_module, "free_bytes", lambda device: None)
     seen = fail_above(models.vae, monkeypatch, limit=99)
-    decode_latents(models.vae, torch.zeros(frames, 4, 2, 2), chosen)
+    decode_latents(models.vae, torch.zeros(frames, 4, 2, 2))
     assert seen == sizes

@@ -12,6 +12,7 @@ from sdloop.show.figure.figure import ColorBar
 from sdloop.show.figure.heat_map import write_heat_map
 from sdloop.show.figure.map import write_map
 from sdloop.show.figure.table import write_steps
+from sdloop.show.file_names import COMMITMENT_FILE, FREQUENCY_FILE, GUIDANCE_FILE, STEPS_FILE
 from sdloop.show.page.page_data import Still
 
 if TYPE_CHECKING:
@@ -36,11 +37,11 @@ def write_measures(
         scale: Whole factor by which to enlarge small pictures.
         guided: Whether to draw guidance.png.
     """
-    write_steps(folder / "steps.csv", measures.columns())
-    _draw_commitment(folder / "commitment.png", measures, final, scale)
-    _draw_frequency(folder / "frequency.png", measures)
+    write_steps(folder / STEPS_FILE, measures.columns())
+    _draw_commitment(folder / COMMITMENT_FILE, measures, final, scale)
+    _draw_frequency(folder / FREQUENCY_FILE, measures)
     if guided:
-        _draw_guidance(folder / "guidance.png", measures, final, scale)
+        _draw_guidance(folder / GUIDANCE_FILE, measures, final, scale)
 
 
 def stills_of(measures: RunMeasures) -> list[Still]:
@@ -53,15 +54,15 @@ def stills_of(measures: RunMeasures) -> list[Still]:
         One still for each figure of `write_measures`, for guidance.png even without guidance.
     """
     return [
-        Still("commitment.png", "When each pixel settled", f"{measures.commitment.sentence()}."),
+        Still(COMMITMENT_FILE, "When each pixel settled", f"{measures.commitment.sentence()}."),
         Still(
-            "frequency.png",
+            FREQUENCY_FILE,
             "When each scale of the picture changed",
             "For each band of spatial frequency, coarse below, how its energy spreads over the "
             "steps.",
         ),
         Still(
-            "guidance.png",
+            GUIDANCE_FILE,
             "Where guidance acted",
             "How far guidance moved each place of the latent, all steps together.",
         ),

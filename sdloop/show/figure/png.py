@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from sdloop.machine.files import replacing
 from sdloop.machine.threads import in_threads
+from sdloop.show.file_names import numbered_pictures
 
 
 def write_png(path: Path, image: NDArray[np.uint8]) -> None:
@@ -27,12 +28,10 @@ def write_frames(
         images: (frames, H, W, 3), uint8; with `colormap`, indices into it, (frames, H, W).
         colormap: (256, 3), uint8.
     """
-    digits = max(3, len(str(len(images) - 1)))
 
-    def write(numbered: tuple[int, NDArray[np.uint8]]) -> None:
-        number, image = numbered
-        colored = image if colormap is None else colormap[image]
-        write_png(folder / f"{number:0{digits}d}.png", colored)
+    def write(named: tuple[Path, NDArray[np.uint8]]) -> None:
+        path, image = named
+        write_png(path, image if colormap is None else colormap[image])
 
-    for _ in in_threads(write, enumerate(images)):
+    for _ in in_threads(write, zip(numbered_pictures(folder, len(images)), images, strict=True)):
         pass

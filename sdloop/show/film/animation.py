@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from sdloop.machine.threads import in_threads
 from sdloop.show.difference import DifferenceMaps, viridis
+from sdloop.show.file_names import DIFFERENCE, EVOLUTION, FRAMES, animation_file
 from sdloop.show.film.film import write_apng, write_mp4, write_webp
 from sdloop.show.film.gif import hold_last, write_gif
 from sdloop.show.film.palette import IndexedFrame, beside
@@ -51,12 +52,12 @@ def _write_gifs(
 ) -> None:
     """Write the GIFs, which have palettes instead of colours."""
     colormap = viridis()
-    write_gif(folder / "frames.gif", images, delays_ms, scale)
+    write_gif(folder / animation_file(FRAMES, "gif"), images, delays_ms, scale)
     differences = (IndexedFrame(indices, colormap) for indices in maps.indices)
-    write_gif(folder / "difference.gif", differences, delays_ms[1:], scale)
+    write_gif(folder / animation_file(DIFFERENCE, "gif"), differences, delays_ms[1:], scale)
     pairs = zip(images[1:], maps.indices, strict=True)
     both = in_threads(lambda pair: beside(*pair, colormap), pairs)
-    write_gif(folder / "evolution.gif", both, delays_ms[1:], scale)
+    write_gif(folder / animation_file(EVOLUTION, "gif"), both, delays_ms[1:], scale)
 
 
 def _write_films(
@@ -72,6 +73,6 @@ def _write_films(
     exactly = partial(write_webp, lossless=True) if suffix == "webp" else write
     pairs = zip(images[1:], maps.colored(), strict=True)
     both = (np.concatenate(pair, axis=1) for pair in pairs)
-    write(folder / f"frames.{suffix}", images, delays_ms, scale)
-    exactly(folder / f"difference.{suffix}", maps.colored(), delays_ms[1:], scale)
-    write(folder / f"evolution.{suffix}", both, delays_ms[1:], scale)
+    write(folder / animation_file(FRAMES, suffix), images, delays_ms, scale)
+    exactly(folder / animation_file(DIFFERENCE, suffix), maps.colored(), delays_ms[1:], scale)
+    write(folder / animation_file(EVOLUTION, suffix), both, delays_ms[1:], scale)

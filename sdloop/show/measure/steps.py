@@ -76,7 +76,7 @@ def measure_steps(
         log_snr=2 * np.log(table.signal / table.noise),
         z_rms=_rms(frames[1:]),
         step_rms=_rms(steps),
-        eps_rms=_rms(_guided_eps(frames[:-1], trajectory, table)),
+        eps_rms=_rms(trajectory.guided_eps(table).flatten(1)),
         guidance_rms=guidance_rms,
         step_cosine=_cosines(steps),
         difference_mean=maps.values.mean(dim=(1, 2)).cpu().double().numpy(),
@@ -84,22 +84,10 @@ def measure_steps(
     )
 
 
-def _guided_eps(z: Tensor, trajectory: Trajectory, table: Table) -> Tensor:
-    """Recover the guided eps of every row, (rows, elements), from z and z0_hat."""
-    z0_hat = trajectory.z0_hat.flatten(1).double()
-    output = (z0_hat - _column(table.z0_from_z) * z) / _column(table.z0_from_output)
-    return _column(table.eps_from_z) * z + _column(table.eps_from_output) * output
-
-
 def _counted(timesteps: NDArray[np.float64]) -> NDArray[np.number]:
     """Write times as whole numbers where they are."""
     whole = timesteps.astype(np.int64)
     return whole if (whole == timesteps).all() else timesteps
-
-
-def _column(values: NDArray[np.float64]) -> Tensor:
-    """Stand one number a row upright, (rows, 1), to multiply rows by it."""
-    return torch.from_numpy(values)[:, None]
 
 
 def _cosines(steps: Tensor) -> NDArray[np.float64]:

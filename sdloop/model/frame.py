@@ -1,0 +1,92 @@
+"""One call of the VAE: a batch of latents -> uint8 pictures, and what it holds for each of them."""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKL
+
+    from sdloop.model.activations import Held
+
+
+def decode_batch(vae: AutoencoderKL, latents: Tensor, padded_to: int = 0) -> tuple[Tensor, Tensor]:
+    """Decode one batch.
+
+    Args:
+        vae: Its device and dtype are used.
+        latents: (frames, channels, h, w), in the UNet's scale, on any device.
+        padded_to: The VAE is called with at least so many frames.
+
+    Returns:
+        (frames, H, W, 3), uint8, sRGB, and (frames,), bool: finite; both on the VAE's device.
+    """
+    frames = len(latents)
+    if frames < padded_to:
+        latents = torch.cat([latents, latents[-1:].expand(padded_to - frames, -1, -1, -1)])
+    z = latents.to(vae.device, torch.float32) / vae.config.scaling_factor
+    if vae.config.shift_factor is not None:
+        z = z + vae.config.shift_factor
+    images = vae.decode(z.to(vae.dtype)).sample[:frames].float()
+    are_finite = torch.isfinite(images).flatten(1).all(dim=1)
+    levels = ((images / 2 + 0.5).clamp(0, 1) * 255).round()
+    # a NaN has no uint8; it is decoded again, so any level will do until then
+    return torch.nan_to_num(levels).to(torch.uint8).permute(0, 2, 3, 1), are_finite
+
+
+def factor_of(vae: AutoencoderKL) -> int:
+    """Return how many pixels a latent covers in each direction."""
+    return 2 ** (len(vae.config.block_out_channels) - 1)
+
+
+def frame_of(vae: AutoencoderKL, height: int, width: int) -> Held:
+    """Count what decoding one frame holds, on the VAE's device.
+
+    Args:
+        vae: It is not called.
+        height: Of the latents.
+        width: Likewise.
+
+    Returns:
+        What it holds beside the weights. The same count is made only once.
+    """
+    return _frame_of_config(vae.to_json_string(), height, width, vae.dtype, vae.device.type)
+
+
+@lru_cache
+def _frame_of_config(
+    config_json: str, height: int, width: int, dtype: torch.dtype, device_type: str
+) -> Held:
+    """Count what decoding one frame holds, for a VAE of a config."""
+    from diffusers import AutoencoderKL
+
+    with torch.device("meta"):
+        outline = AutoencoderKL.from_config(json.loads(config_json))
+    return count_frame(outline, height, width, dtype, device_type)
+
+
+def count_frame(
+    outline: AutoencoderKL, height: int, width: int, dtype: torch.dtype, device_type: str
+) -> Held:
+    """Count what decoding one frame holds.
+
+    Args:
+        outline: The VAE, on the meta device.
+        height: Of the latents.
+        width: Likewise.
+        dtype: Of the VAE that is to run.
+        device_type: Where it is to run.
+
+    Returns:
+        The count.
+    """
+    from sdloop.model.activations import count
+
+    z = torch.empty((1, outline.config.latent_channels, height, width), device="meta")
+    decode = partial(decode_batch, outline)
+    return count(outline, decode, z, dtype=dtype, device_type=device_type)

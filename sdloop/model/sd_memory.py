@@ -1,0 +1,103 @@
+"""What the networks of a Stable Diffusion that was found hold, without loading it."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import torch
+
+from sdloop.machine.errors import UserError, reason_of
+from sdloop.machine.memory import host_free_bytes
+from sdloop.model.bound import decoder_at_most, unet_at_most
+from sdloop.model.decode_batch import LARGEST_BATCH, choose_batch, ignores_batch
+from sdloop.model.networks import dtype_of
+
+if TYPE_CHECKING:
+    from sdloop.model.source import ModelSource
+
+Shape = tuple[int, int, int, int]
+
+
+def count_loop(
+    source: ModelSource, shape: Shape, guided: bool, device: torch.device, dtype: torch.dtype
+) -> int:
+    """Count what a call of the UNet holds; see `Family.loop_bytes`."""
+    from sdloop.model.activations import count
+
+    unet, text = source.family.make_network(source, "unet"), source.text
+    samples = _doubled(shape[0], guided)
+    prompt = (samples, text.max_position_embeddings, text.hidden_size)
+    outline = partial(torch.empty, device="meta", dtype=dtype)
+    try:
+        held = count(
+            unet,
+            unet,
+            outline((samples, *shape[1:])),
+            outline((), dtype=torch.float32),
+            dtype=dtype,
+            device_type=device.type,
+            encoder_hidden_states=outline(prompt),
+        )
+    except Exception as error:  # values that do not go together raise whatever comes of it
+        raise _misfit(source, "unet", error) from None
+    return held.needed_bytes
+
+
+def bound_loop(
+    source: ModelSource, shape: Shape, guided: bool, device: torch.device, dtype: torch.dtype
+) -> int:
+    """Bound what `count_loop` counts; arguments as there."""
+    samples, _, height, width = shape
+    tokens = source.text.max_position_embeddings
+    each = unet_at_most(source.unet, height * width, tokens)
+    return _doubled(samples, guided) * each * dtype.itemsize
+
+
+def count_decoder(
+    source: ModelSource,
+    shape: Shape,
+    batch_size: int | None,
+    device: torch.device,
+    dtype: torch.dtype,
+) -> int:
+    """Count what a batch of the VAE's decoder holds; see `Family.decode_bytes`."""
+    from sdloop.model.frame import count_frame
+
+    frames, _, height, width = shape
+    vae, dtype = source.family.make_network(source, "vae"), dtype_of(source, "vae", dtype)
+    try:
+        frame = count_frame(vae, height, width, dtype, device.type)
+    except Exception as error:  # values that do not go together raise whatever comes of it
+        raise _misfit(source, "vae", error) from None
+    if ignores_batch(device.type):
+        return frame.needed_bytes
+    free = None if device.type == "cuda" else host_free_bytes()
+    batch = choose_batch(frames, frame.needed_bytes, frame.widest, free, batch_size)
+    return batch * frame.needed_bytes
+
+
+def bound_decoder(
+    source: ModelSource,
+    shape: Shape,
+    batch_size: int | None,
+    device: torch.device,
+    dtype: torch.dtype,
+) -> int:
+    """Bound what `count_decoder` counts; arguments as there."""
+    frames, _, height, width = shape
+    item, alone = dtype_of(source, "vae", dtype).itemsize, ignores_batch(device.type)
+    pixels, widths = height * width * source.vae_factor**2, source.vae.block_out_channels
+    frame = decoder_at_most(widths, pixels, unfolds=alone and item == 2)
+    batch = 1 if alone else batch_size or min(frames, LARGEST_BATCH)
+    return batch * frame * item
+
+
+def _doubled(samples: int, guided: bool) -> int:
+    """Return the UNet's batch."""
+    return 2 * samples if guided else samples
+
+
+def _misfit(source: ModelSource, part: str, error: Exception) -> UserError:
+    """Say in one line which part of a model cannot run, and why."""
+    return UserError(f"model = {source.name}: {part}: {reason_of(error)}")
