@@ -196,6 +196,27 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
         raise UserError(f"{path}: {_explain(error, text, overrides)}") from None
 
 
+def default_config(overrides: Sequence[str]) -> RunConfig:
+    """Put overrides over the defaults.
+
+    Args:
+        overrides: As of `load_config`.
+
+    Returns:
+        The checked config, of an empty prompt unless an override says one.
+
+    Raises:
+        UserError: As of `load_config`.
+    """
+    values: dict[str, Any] = {"prompt": ""}
+    for override in overrides:
+        _apply_override(values, override)
+    try:
+        return RunConfig.model_validate(values)
+    except ValidationError as error:
+        raise UserError(_explain(error, "", overrides)) from None
+
+
 def _drop_capture(values: dict[str, Any]) -> None:
     """Leave out a key of older runs' configs: what it asked for follows from every trajectory."""
     asked = values.get("capture")

@@ -14,7 +14,7 @@ import numpy as np
 
 from sdloop.machine.errors import UserError
 from sdloop.sampler.methods.dpm_multistep import SOLVER_OPTIONS, SOLVER_PREDICTIONS
-from sdloop.sampler.methods.method import SPACED, Method
+from sdloop.sampler.methods.method import SPACED, Formula, Method
 from sdloop.sampler.settings import SchedulerSettings
 from sdloop.sampler.sigmas import solver_way
 from sdloop.sampler.table import Keeps, Level, Row
@@ -109,6 +109,10 @@ METHODS = (
             "shift_terminal": None,
         },
         allowed={"shift_terminal": (None,)},
+        formula=Formula(
+            "n' / n", "s'",
+            "the predictor's, and what the corrector changes of the row before (eq. 3)",
+        ),
         keeps="z0", order="1 to 3, and 1 more by correction", calls="N",
         source="Zhao et al. 2023, arXiv:2302.04867", predictions=SOLVER_PREDICTIONS,
     ),
