@@ -124,7 +124,7 @@ def _rows(table: Table) -> list[list[str]]:
     columns |= {"c": table.c} if table.noisy else {}
     cells = [[_number(value) for value in column] for column in columns.values()]
     mixtures = [_mixture(weights) for weights in table.w]
-    marks = [_mark(table, row) for row in range(len(table))]
+    marks = table.marks
     head = [*columns, "sum_k w_k kept[k]", ""]
     return [head, *([*row] for row in zip(*cells, mixtures, marks, strict=True))]
 
@@ -140,12 +140,6 @@ def _mixture(weights: Sequence[float]) -> str:
         size = "" if abs(weight) == 1 else f"{_number(abs(weight))} "
         text += f"{' ' if text else ''}{sign}{size}kept[{source}]"
     return text
-
-
-def _mark(table: Table, row: int) -> str:
-    """Say what sets a row apart from a plain step."""
-    again = f"again from frame {table.base[row]}" if table.retakes[row] else ""
-    return ", ".join(filter(None, ["tries" if table.tries[row] else "", again]))
 
 
 def _number(value: float) -> str:

@@ -29,7 +29,8 @@ def value_of(formula, row, settings, following):
     (s, n), (s1, n1) = row.start, row.end
     letters = {"s": s, "n": n, "s1": s1, "n1": n1, "sqrt": math.sqrt, "exp": math.exp}
     letters |= {"sigma": row.start.sigma, "sigma1": row.end.sigma, "eta": settings.eta, "c": row.c}
-    letters["h"] = row.end.log_snr_half - row.start.log_snr_half
+    if s:
+        letters["h"] = row.end.log_snr_half - row.start.log_snr_half
     letters["x"] = settings.timestep_scaling * row.timestep
     below = NoiseLevels(settings).at(math.floor((1 - settings.eta) * following))
     letters["sigma_down"] = below.sigma
@@ -91,7 +92,7 @@ def test_command_prints_a_table(capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "heun"
     assert "levels         leading, sigmas karras" in lines
-    assert lines[-4].endswith("0.5 kept[1] + 0.5 kept[0]  again from frame 0")
+    assert lines[-4].endswith("0.5 kept[1] + 0.5 kept[0]  again")
     assert lines[-3].endswith("kept[2]                    tries")
 
 

@@ -375,6 +375,13 @@ def test_rows_that_try_are_told_apart(name, tries):
     table = make_table(read_settings(SD, name), 3)
     assert np.flatnonzero(table.tries).tolist() == tries
     assert np.flatnonzero(table.retakes).tolist() == [row + 1 for row in tries]
+    words = {0: "tries", 1: "again", 2: "tries", 3: "again"} if tries else {}
+    assert table.marks == [words.get(row, "") for row in range(len(table))]
+
+
+def test_rows_that_correct_in_passing_are_told_apart():
+    config = {**SD, "_class_name": "UniPCMultistepScheduler", "disable_corrector": [1]}
+    assert make_table(read_settings(config), 4).marks == ["", "corrects", "", "corrects"]
 
 
 @pytest.mark.parametrize("prediction", EPS_V)

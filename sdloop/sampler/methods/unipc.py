@@ -45,7 +45,8 @@ def unipc_rows(settings: SchedulerSettings, num_steps: int) -> list[Row]:
             float, _weights(settings, levels, row, order, corrects=False)
         )
         a = _ratio(settings, start, end)
-        if row > 0 and row - 1 not in settings.disable_corrector:
+        corrects = row > 0 and row - 1 not in settings.disable_corrector
+        if corrects:
             corrected = _weights(settings, levels, row - 1, before, corrects=True)
             predicted = _weights(settings, levels, row - 1, before, corrects=False)
             for source, weight in corrected.items():
@@ -54,7 +55,7 @@ def unipc_rows(settings: SchedulerSettings, num_steps: int) -> list[Row]:
         b = end.signal if settings.predict_x0 else end.noise
         weights = {source: weight / b for source, weight in step.items()}
         keeps: Keeps = "z0" if settings.predict_x0 else "eps"
-        rows.append(Row(t, start, start, end, row, a, b, weights, 0.0, keeps))
+        rows.append(Row(t, start, start, end, row, a, b, weights, 0.0, keeps, corrects))
     return rows
 
 
