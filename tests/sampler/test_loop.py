@@ -9,7 +9,7 @@ from diffusers import StableDiffusionPipeline
 from sdloop.job.sample import denoise
 from sdloop.model.predictor import UNetPredictor
 from sdloop.model.text import encode_prompts
-from sdloop.sampler.loop import first_bad_row, initial_noise, walk
+from sdloop.sampler.loop import first_bad_row, fresh_noise, initial_noise, walk
 from sdloop.sampler.methods import make_table
 from sdloop.sampler.scheduler_config import alphas_cumprod, read_settings
 from sdloop.sampler.trajectory import Trajectory
@@ -192,16 +192,23 @@ def test_two_walks_of_one_network_may_go_in_step(models):
             assert torch.equal(step.z, expected[row])
 
 
-def test_a_batch_of_samples_equals_each_alone(models):
-    schedule = make_table(read_settings(models.source.scheduler), 5)
-    z = initial_noise([4, 5], 4, 8, 8)
-    prompts = ["a cat", "a dog"]
-    together = encode_prompts(models.tokenizer, models.text_encoder, prompts, ["", ""])
-    batch = denoise(models.unet, schedule, z, together, 5.0)
-    for sample, prompt in enumerate(prompts):
-        embeddings = encode_prompts(models.tokenizer, models.text_encoder, [prompt], [""])
-        alone = denoise(models.unet, schedule, z[sample : sample + 1], embeddings, 5.0)
-        torch.testing.assert_close(batch.latents[:, sample], alone.latents[:, 0])
+@pytest.mark.parametrize("sampler", ["pndm", "euler_a"])  # euler_a adds fresh noise
+def test_a_batch_of_samples_equals_each_alone(models, sampler):
+    table = make_table(read_settings(models.source.scheduler, sampler), 5)
+    prompts, seeds = ["a cat", "a dog"], [4, 5]
+
+    def denoised(prompts, seeds):
+        texts = [""] * len(prompts)
+        embeddings = encode_prompts(models.tokenizer, models.text_encoder, prompts, texts)
+        noise = fresh_noise(seeds, len(table), 4, 8, 8) if table.noisy else None
+        z = initial_noise(seeds, 4, 8, 8)
+        return denoise(models.unet, table, z, embeddings, 5.0, noise).latents
+
+    batch = denoised(prompts, seeds)
+    for sample in range(2):
+        alone = denoised(prompts[sample : sample + 1], seeds[sample : sample + 1])
+        top = float(alone.abs().max())
+        torch.testing.assert_close(batch[:, sample], alone[:, 0], rtol=0, atol=1e-4 * top)
 
 
 @pytest.mark.parametrize("guidance", [1.0, 2.0])
