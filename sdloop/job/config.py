@@ -98,7 +98,9 @@ class SchedulerConfig(_Frozen):
     steps_offset: Annotated[int, Field(ge=0, le=999)] | None = None
     set_alpha_to_one: bool | None = None
     skip_prk_steps: bool | None = None
-    sigmas: Literal["trained", "karras", "exponential", "beta", "lu", "flow"] | None = None
+    sigmas: (
+        Literal["trained", "karras", "exponential", "beta", "lu", "flow", "ays", "ays_xl"] | None
+    ) = None
     eta: Annotated[float, Field(ge=0, le=1)] | None = None
 
 
@@ -152,6 +154,7 @@ class RunConfig(_Frozen):
     height: Size | None = None
     width: Size | None = None
     guidance_scale: Annotated[float, Field(ge=1, le=100)] = 7.5
+    guidance_rescale: Annotated[float, Field(ge=0, le=1)] = 0.0
     scheduler: SchedulerConfig = SchedulerConfig()
     device: Device = "auto"
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"

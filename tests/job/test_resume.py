@@ -62,7 +62,7 @@ def finished(tiny_config, tmp_path):
     "overrides",
     [
         [],
-        ["scheduler.type=euler_a", "export.stages=[0, 4]"],  # whose rows add fresh noise
+        ["scheduler.type=euler_a", "export.stages=[0, 4]", "guidance_rescale=0.7"],  # fresh noise
         ["scheduler.skip_prk_steps=false"],
         ["guidance_scale=1"],
         ["dtype=bfloat16"],

@@ -44,7 +44,7 @@ def predictor_of(models, table, prompt, guided=True):
 
 def assert_walks_equal(ours, expected):
     for mine, theirs in zip(ours, expected, strict=True):
-        for name in ("z", "z0_hat", "guidance"):
+        for name in ("z", "z0_hat", "guidance", "guidance_factor"):
             value, other = getattr(mine, name), getattr(theirs, name)
             assert (value is None) == (other is None)
             if other is not None:
@@ -74,9 +74,11 @@ def test_rows_equal_the_loop(models, v_models, walker, sampler, prediction, guid
     for seed in (1, 2):  # the second time with other noise, in the buffers of the first
         noise = fresh_noise([seed], len(table), 4, 8, 8) if table.noisy else None
         predict = predictor_of(networks, table, "a panda", guided)
-        expected = list(walk(predict, table, z, guidance_scale, noise))
+        rescale = 0.3 * seed if sampler in ("unipc", "dpm++_2m_sde") else 0.0
+        expected = list(walk(predict, table, z, guidance_scale, noise, rescale))
         again = predictor_of(networks, table, "a panda", guided)
-        assert_walks_equal(walker.walk(again, table, z, guidance_scale, noise), expected)
+        ours = walker.walk(again, table, z, guidance_scale, noise, guidance_rescale=rescale)
+        assert_walks_equal(ours, expected)
 
 
 def test_the_next_walk_takes_its_own_noise_prompt_and_guidance(models, walker, recorded):
@@ -96,14 +98,17 @@ def test_another_kind_of_walk_is_recorded_anew(models, walker, recorded):
     table, longer = make_table(settings, 5), make_table(settings, 6)
     small, wide = initial_noise([1], 4, 8, 8), initial_noise([1], 4, 8, 16)
 
-    def take(table, z, guided=True):
-        list(walker.walk(predictor_of(models, table, "a panda", guided), table, z, 3.0))
+    def take(table, z, guided=True, rescale=0.0):
+        predict = predictor_of(models, table, "a panda", guided)
+        list(walker.walk(predict, table, z, 3.0, guidance_rescale=rescale))
         return len(recorded)
 
     assert take(table, small) == take(table, small) == 1
     assert take(longer, small) == 2
     assert take(longer, wide) == 3
     assert take(longer, wide, guided=False) == 4
+    assert take(longer, wide, guided=False, rescale=0.5) == 4  # there is nothing to rescale
+    assert take(longer, wide, rescale=0.5) == take(longer, wide, rescale=0.7) == 5
 
 
 def test_rows_that_are_known_are_not_asked_about_again(models, walker):

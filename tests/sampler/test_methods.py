@@ -8,6 +8,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from diffusers.schedulers import AysSchedules
 
 from sdloop.machine.errors import UserError
 from sdloop.sampler.loop import fresh_noise, initial_noise, walk
@@ -345,6 +346,37 @@ def test_epsilon_of_pure_noise_is_refused():
     config = {**SD, "rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
     with pytest.raises(UserError, match="rescale_betas_zero_snr = True leaves nothing but noise"):
         make_table(read_settings(config, "ddim"), 10)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "times"),
+    [
+        ("EulerDiscreteScheduler", "euler_ays", "StableDiffusionTimesteps"),
+        ("HeunDiscreteScheduler", "heun_ays_xl", "StableDiffusionXLTimesteps"),
+        ("DPMSolverMultistepScheduler", "dpm++_2m_ays", "StableDiffusionTimesteps"),
+        ("DPMSolverSinglestepScheduler", "dpm++_2s_ays_xl", "StableDiffusionXLTimesteps"),
+    ],
+)
+def test_align_your_steps_are_diffusers_own(name, kind, times):
+    oracle = CLASSES[name](**SD)
+    oracle.set_timesteps(timesteps=AysSchedules[times])
+    sigmas = oracle.sigmas.double().unique().flip(0)
+    table = make_table(read_settings(SD, kind), 10)
+    assert table.timesteps.tolist() == oracle.timesteps.tolist()
+    ours = np.unique(np.concatenate([table.noise / table.signal, [0.0]]))[::-1]
+    np.testing.assert_allclose(ours, sigmas, rtol=1e-5, atol=1e-12)
+
+
+def test_align_your_steps_of_another_number_lie_between():
+    published = make_table(read_settings(SD, "euler_ays"), 10)
+    twice = make_table(read_settings(SD, "euler_ays"), 20)
+    np.testing.assert_allclose(twice.noise_from[::2], published.noise_from, rtol=1e-12)
+    logs = np.log(twice.noise_from / twice.signal_from)
+    np.testing.assert_allclose(logs[1:-1:2], (logs[:-2:2] + logs[2::2]) / 2)
+    long = make_table(read_settings(SD, "unipc_ays"), 200)
+    assert (np.diff(long.noise_from) < 0).all()
+    with pytest.raises(UserError, match="ays: needs num_train_timesteps = 1000, not 500"):
+        make_table(read_settings(SD | {"num_train_timesteps": 500}, "euler_ays"), 10)
 
 
 def test_beta_quantiles_are_the_distribution_s():

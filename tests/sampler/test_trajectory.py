@@ -27,7 +27,7 @@ def trajectory():
 
     return Trajectory(
         tensor(4, 4, 8, 8), tensor(3, 4, 8, 8), torch.tensor([9, 5.25, 1], dtype=torch.float64),
-        tensor(3, 4, 8, 8), {"prompt": "ü"},
+        tensor(3, 4, 8, 8), {"prompt": "ü"}, tensor(3),
     )  # fmt: skip
 
 
@@ -35,7 +35,7 @@ def test_saved_reads_back_to_the_bit(tmp_path, trajectory):
     path = tmp_path / "trajectory.safetensors"
     trajectory.save(path)
     again = Trajectory.load(path)
-    for name in ("latents", "z0_hat", "timesteps", "guidance"):
+    for name in ("latents", "z0_hat", "timesteps", "guidance", "guidance_factor"):
         assert torch.equal(getattr(again, name), getattr(trajectory, name))
     assert again.config == {"prompt": "ü"}
     assert [entry.name for entry in tmp_path.iterdir()] == ["trajectory.safetensors"]

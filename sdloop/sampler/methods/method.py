@@ -16,6 +16,7 @@ SPREAD_OF = {
     "use_lu_lambdas": "lu",
     "use_flow_sigmas": "flow",
 }
+ALIGNED = ("ays", "ays_xl")  # which are for Stable Diffusion's sigmas
 SPREAD_OPTIONS = dict.fromkeys(list(SPREAD_OF)[:3], False)
 SPACED = {"timestep_spacing": "linspace", "steps_offset": 0}
 SD_BETAS = {"beta_start": 0.00085, "beta_end": 0.012}
@@ -91,4 +92,5 @@ class Method:
     @property
     def spreads(self) -> tuple[str, ...]:
         """Return how its levels can be spread, beside as they were trained."""
-        return tuple(name for option, name in SPREAD_OF.items() if option in self.options)
+        named = tuple(name for option, name in SPREAD_OF.items() if option in self.options)
+        return named + (ALIGNED if "karras" in named and "epsilon" in self.predictions else ())

@@ -101,7 +101,14 @@ def measure_run(
     return RunMeasures(
         table,
         measure_steps(trajectory, table, maps),
-        split_steps(trajectory.latents, trajectory.guidance, table, guidance_scale, noise),
+        split_steps(
+            trajectory.latents,
+            trajectory.guidance,
+            table,
+            guidance_scale,
+            noise,
+            trajectory.guidance_factor,
+        ),
         measure_commitment(images, tolerance),
         frequency_timeline(images),
         measure_placement(maps.values, final, on_object),
