@@ -148,7 +148,7 @@ def _draw(plan: Plan, engine: Engine) -> tuple[Tensor, Tensor | None]:
     z = plan.table.init * initial_noise(seeds, *plan.latent_shape).to(device)
     if not plan.table.noisy:
         return z, None
-    return z, fresh_noise(seeds, len(plan.table), *plan.latent_shape).to(device)
+    return z, fresh_noise(seeds, plan.table, *plan.latent_shape).to(device)
 
 
 def _encode(plan: Plan, engine: Engine, stages: Stages) -> Conditioning:

@@ -78,28 +78,31 @@ def initial_noise(seeds: Sequence[int], channels: int, height: int, width: int) 
     return torch.cat(draws)
 
 
-def fresh_noise(seeds: Sequence[int], rows: int, channels: int, height: int, width: int) -> Tensor:
-    """Draw the fresh noise of every row, as diffusers' schedulers draw it one row after another.
+def fresh_noise(
+    seeds: Sequence[int], table: Table, channels: int, height: int, width: int
+) -> Tensor:
+    """Draw the fresh noise of a table, as diffusers' schedulers draw it one row after another.
 
     It comes from the generator that drew frame 0, behind it, so that it follows from the seed
-    alone: neither resuming nor a sample's neighbours in a batch change it.
+    alone: neither resuming nor a sample's neighbours in a batch change it. Rows that add none draw
+    none.
 
     Args:
         seeds: As of `initial_noise`.
-        rows: The table's.
+        table: The sampler's.
         channels: As of `initial_noise`.
         height: As of `initial_noise`.
         width: As of `initial_noise`.
 
     Returns:
-        float32 (rows, len(seeds), channels, height, width), on the CPU.
+        float32 (rows, len(seeds), channels, height, width), on the CPU; zeros for rows without.
     """
     shape = (channels, height, width)
-    noise = torch.empty((rows, len(seeds), *shape))
+    noise = torch.zeros((len(table), len(seeds), *shape))
     for sample, seed in enumerate(seeds):
         generator = torch.Generator().manual_seed(seed)
         torch.randn(shape, generator=generator)  # frame 0
-        for row in range(rows):
+        for row in table.c.nonzero()[0].tolist():
             noise[row, sample] = torch.randn(shape, generator=generator)
     return noise
 

@@ -72,7 +72,7 @@ def test_rows_equal_the_loop(models, v_models, walker, sampler, prediction, guid
     table = make_table(settings, 7)
     z = initial_noise([1], 4, 8, 8)
     for seed in (1, 2):  # the second time with other noise, in the buffers of the first
-        noise = fresh_noise([seed], len(table), 4, 8, 8) if table.noisy else None
+        noise = fresh_noise([seed], table, 4, 8, 8) if table.noisy else None
         predict = predictor_of(networks, table, "a panda", guided)
         rescale = 0.3 * seed if sampler in ("unipc", "dpm++_2m_sde") else 0.0
         expected = list(walk(predict, table, z, guidance_scale, noise, rescale))

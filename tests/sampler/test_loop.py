@@ -209,7 +209,7 @@ def test_a_batch_of_samples_equals_each_alone(models, sampler):
     def denoised(prompts, seeds):
         texts = [""] * len(prompts)
         embeddings = encode_prompts(models.tokenizer, models.text_encoder, prompts, texts)
-        noise = fresh_noise(seeds, len(table), 4, 8, 8) if table.noisy else None
+        noise = fresh_noise(seeds, table, 4, 8, 8) if table.noisy else None
         z = initial_noise(seeds, 4, 8, 8)
         return denoise(models.unet, table, z, embeddings, 5.0, noise).latents
 

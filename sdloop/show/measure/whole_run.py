@@ -95,7 +95,7 @@ def measure_run(
     noise = None
     if table.noisy:  # it follows from the seed
         shape = trajectory.z0_hat.shape
-        noise = fresh_noise([trajectory.config["seed"]], len(table), *shape[1:])[:, 0]
+        noise = fresh_noise([trajectory.config["seed"]], table, *shape[1:])[:, 0]
     final = images[-1]
     on_object = object_mask(final) if mask is None else torch.from_numpy(mask).to(images.device)
     return RunMeasures(
