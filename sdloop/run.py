@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None, *, owns_process: bool = False) 
         epilog="A key=value overrides the config; dots reach into nested keys. For example: "
         "python -m sdloop.run configs/astronaut.yaml seed=3 scheduler.num_steps=20",
     )
-    parser.add_argument("configs", nargs="+", metavar="CONFIG | key=value")
+    parser.add_argument("configs", nargs="*", metavar="CONFIG | key=value")
     parser.add_argument(
         "--dry-run",
         action="store_true",
@@ -41,6 +41,11 @@ def main(arguments: Sequence[str] | None = None, *, owns_process: bool = False) 
     )
     parser.add_argument(
         "--overwrite", action="store_true", help="replace a run of another config in the folder"
+    )
+    parser.add_argument(
+        "--explain-sampler",
+        metavar="NAME",
+        help="print a sampler's table, such as dpm++_2m's; with a config, as that would run it",
     )
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
     options = parser.parse_intermixed_args(arguments)
@@ -52,6 +57,9 @@ def main(arguments: Sequence[str] | None = None, *, owns_process: bool = False) 
         from sdloop.job.plan import prepare
         from sdloop.job.runner import Runner
 
+        if options.explain_sampler is not None:
+            print(_explain(options.explain_sampler, paths, overrides))
+            return
         if not paths:
             raise UserError("no config given; for example: configs/astronaut.yaml")
         prepared = [prepare(load_config(path, overrides)) for path in paths]
@@ -81,6 +89,16 @@ def _check_apart(paths: Sequence[Path], prepared: Sequence[Prepared]) -> None:
             raise UserError(
                 f"output = {each.folder}: {before} and {path} would write to the same folder"
             )
+
+
+def _explain(name: str, paths: Sequence[Path], overrides: Sequence[str]) -> str:
+    """Write down a sampler, once for each config; without one, over ten steps."""
+    from sdloop.job.config import default_config, load_config
+    from sdloop.job.explain import explain_sampler
+
+    configs = [load_config(path, overrides) for path in paths]
+    configs = configs or [default_config(["scheduler.num_steps=10", *overrides])]
+    return "\n\n".join(explain_sampler(name, config) for config in configs)
 
 
 def _describe(prepared: Prepared, listen: Listener) -> str:

@@ -41,9 +41,12 @@ def _sized(size_px: int, num_steps: int) -> tuple[str, ...]:
 
 CASES = {
     "128 px, 50 steps": Case(1, ()),
+    "128 px, 200 steps": Case(1, ("scheduler.num_steps=200",)),
     "128 px, 1000 steps": Case(1, ("scheduler.num_steps=1000", "scheduler.steps_offset=0")),
     "128 px, 50 steps, 8 samples": Case(8, ()),
+    "128 px, 20 steps, 8 samples": Case(8, ("scheduler.num_steps=20",)),
     "512 px, 3 steps": Case(1, _sized(512, 3)),
+    "1024 px, 1 step": Case(1, _sized(1024, 1)),
     "1024 px, 3 steps": Case(1, _sized(1024, 3)),
     "sd15, 256 px, 2 steps": Case(1, _sized(256, 2), "sd15"),
     "sd15, 512 px, 1 step": Case(1, _sized(512, 1), "sd15"),

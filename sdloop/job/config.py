@@ -123,7 +123,9 @@ class SchedulerConfig(_Frozen):
     steps_offset: Annotated[int, Field(ge=0, le=999)] | None = None
     set_alpha_to_one: bool | None = None
     skip_prk_steps: bool | None = None
-    sigmas: Literal["trained", "karras", "exponential", "beta", "lu", "flow"] | None = None
+    sigmas: (
+        Literal["trained", "karras", "exponential", "beta", "lu", "flow", "ays", "ays_xl"] | None
+    ) = None
     eta: Annotated[float, Field(ge=0, le=1)] | None = None
 
 
@@ -180,6 +182,7 @@ class RunConfig(_Frozen):
     height: Size | None = None
     width: Size | None = None
     guidance_scale: Annotated[float, Field(ge=1, le=100)] = 7.5
+    guidance_rescale: Annotated[float, Field(ge=0, le=1)] = 0.0
     scheduler: SchedulerConfig = SchedulerConfig()
     device: Device = "auto"
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
@@ -222,6 +225,27 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
         return RunConfig.model_validate(values)
     except ValidationError as error:
         raise UserError(f"{path}: {_explain(error, text, overrides)}") from None
+
+
+def default_config(overrides: Sequence[str]) -> RunConfig:
+    """Put overrides over the defaults.
+
+    Args:
+        overrides: As of `load_config`.
+
+    Returns:
+        The checked config, of an empty prompt unless an override says one.
+
+    Raises:
+        UserError: As of `load_config`.
+    """
+    values: dict[str, Any] = {"prompt": ""}
+    for override in overrides:
+        _apply_override(values, override)
+    try:
+        return RunConfig.model_validate(values)
+    except ValidationError as error:
+        raise UserError(_explain(error, "", overrides)) from None
 
 
 def _drop_capture(values: dict[str, Any]) -> None:

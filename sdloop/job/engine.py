@@ -71,6 +71,7 @@ class Engine:
         guidance_scale: float,
         noise: Tensor | None = None,
         returned: Sequence[Tensor] = (),
+        guidance_rescale: float = 0.0,
     ) -> Iterator[Step]:
         """Walk the table's rows.
 
@@ -86,6 +87,7 @@ class Engine:
                 table adds none.
             returned: What the network returned in the first rows of this very walk, where that is
                 known already; it is not asked about these.
+            guidance_rescale: phi of `guide`; 0 rescales nothing.
 
         Yields:
             One step a row.
@@ -94,5 +96,8 @@ class Engine:
         shortcuts = self._graph is None and not self.compiled
         predict = self.family.predictor(self.models, conditioning, timesteps, shortcuts)
         if self._graph is not None:
-            return self._graph.walk(predict, table, z, guidance_scale, noise, returned)
-        return walk(Replay(predict, returned, z.device), table, z, guidance_scale, noise)
+            return self._graph.walk(
+                predict, table, z, guidance_scale, noise, returned, guidance_rescale
+            )
+        replay = Replay(predict, returned, z.device)
+        return walk(replay, table, z, guidance_scale, noise, guidance_rescale)

@@ -113,7 +113,7 @@ def prepare(config: RunConfig) -> Prepared:
         raise UserError("export.formats = mp4: needs PyAV; pip install 'sdloop[mp4]'")
     source = find(config.model, config.model_config_from)
     size = _size(config, source)
-    settings = _settings(config, source)
+    settings = settings_of(config, source)
     table = make_table(settings, config.scheduler.num_steps)
     _check_stages(config, len(table))
     export, path, factor = config.export, config.measure.mask, source.vae_factor
@@ -188,8 +188,12 @@ def _size(config: RunConfig, source: ModelSource) -> tuple[int, int]:
     return height, width
 
 
-def _settings(config: RunConfig, source: ModelSource) -> SchedulerSettings:
-    """Put the config's values over those of the model's scheduler."""
+def settings_of(config: RunConfig, source: ModelSource) -> SchedulerSettings:
+    """Put a config's values over those of its model's scheduler.
+
+    Raises:
+        UserError: The scheduler is not supported, or has no such option.
+    """
     given = config.scheduler
     settings = read_settings(source.scheduler, None if given.type == "model" else given.type)
     return override(settings, {key: getattr(given, key) for key in OVERRIDABLE})

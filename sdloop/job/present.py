@@ -131,7 +131,8 @@ def export_run(
         )
     with stages.stage("export"):
         color_bar = plan.config.difference.scale == "global"
-        write_strip(folder / STRIP_FILE, images, maps, plan.stages, scale, color_bar)
+        marks = plan.table.marks
+        write_strip(folder / STRIP_FILE, images, maps, plan.stages, scale, color_bar, marks)
         write_measures(folder, shown.measures, images[-1], scale, plan.guided)
         if export.png_frames:
             write_frames(folder / FRAMES_FOLDER, images)

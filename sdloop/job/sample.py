@@ -45,6 +45,7 @@ def denoise(
     embeddings: Tensor,
     guidance_scale: float = 7.5,
     noise: Tensor | None = None,
+    guidance_rescale: float = 0.0,
 ) -> Denoised:
     """Walk the table's rows from noise to picture and keep every frame.
 
@@ -55,6 +56,8 @@ def denoise(
         embeddings: (2 batch, tokens, width), [uncond, cond]; (batch, ...) for guidance_scale 1.
         guidance_scale: s in uncond + s (cond - uncond); 1 means the conditional output alone.
         noise: (rows, batch, 4, h, w), fresh noise, where the table adds any.
+        guidance_rescale: How far the guided output is brought to the conditional one's standard
+            deviation, 0 to 1.
 
     Returns:
         The frames and what was predicted on the way.
@@ -64,7 +67,8 @@ def denoise(
     """
     z = z.to(unet.device)
     predict = UNetPredictor(unet, embeddings, table.timesteps.tolist(), guidance_scale != 1)
-    return collect(walk(predict, table, z, guidance_scale, noise), z, len(table))
+    steps = walk(predict, table, z, guidance_scale, noise, guidance_rescale)
+    return collect(steps, z, len(table))
 
 
 def open_progress(plan: Plan, engine: Engine) -> Progress:
@@ -112,7 +116,13 @@ def sample(plan: Plan, engine: Engine, progress: Progress, stages: Stages) -> Tr
         try:
             z, noise = _draw(plan, engine)
             steps = engine.walk(
-                plan.table, z, conditioning, plan.config.guidance_scale, noise, progress.returned
+                plan.table,
+                z,
+                conditioning,
+                plan.config.guidance_scale,
+                noise,
+                progress.returned,
+                plan.config.guidance_rescale,
             )
             steps = _sound(_told(progress.keep(steps), kept, stages, advance), engine)
             denoised = collect(steps, z, rows)
@@ -138,7 +148,7 @@ def _draw(plan: Plan, engine: Engine) -> tuple[Tensor, Tensor | None]:
     z = plan.table.init * initial_noise(seeds, *plan.latent_shape).to(device)
     if not plan.table.noisy:
         return z, None
-    return z, fresh_noise(seeds, len(plan.table), *plan.latent_shape).to(device)
+    return z, fresh_noise(seeds, plan.table, *plan.latent_shape).to(device)
 
 
 def _encode(plan: Plan, engine: Engine, stages: Stages) -> Conditioning:
@@ -149,6 +159,8 @@ def _encode(plan: Plan, engine: Engine, stages: Stages) -> Conditioning:
         texts["negative_prompt"] = config.negative_prompt
     elif config.negative_prompt:
         stages.listen(Warned("negative_prompt: has no effect with guidance_scale 1"))
+    if config.guidance_rescale and not plan.guided:
+        stages.listen(Warned("guidance_rescale: has no effect with guidance_scale 1"))
     for key, text in texts.items():
         cut = engine.family.words_cut(engine.models, text)
         if cut:

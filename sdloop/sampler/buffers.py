@@ -24,9 +24,11 @@ class RowBuffers:
         base: int64 (rows,), the frame that each row starts from.
         slot: int64 (rows,), where each row keeps something.
         guidance_scale: (1,).
+        guidance_rescale: (1,), or None where nothing is rescaled.
         latents: (rows + 1, samples, channels, h, w).
         z0_hat: (rows, samples, channels, h, w).
         guidance: As `z0_hat`, or None without guidance.
+        guidance_factor: (rows, samples), or None where nothing is rescaled.
         kept: (slots, samples, channels, h, w).
         noise: As `z0_hat`, fresh noise; None where the table adds none.
         returned: (rows, 2 samples or samples, channels, h, w), the network's dtype.
@@ -37,9 +39,11 @@ class RowBuffers:
     base: Tensor
     slot: Tensor
     guidance_scale: Tensor
+    guidance_rescale: Tensor | None
     latents: Tensor
     z0_hat: Tensor
     guidance: Tensor | None
+    guidance_factor: Tensor | None
     kept: Tensor
     noise: Tensor | None
     returned: Tensor
@@ -50,6 +54,7 @@ class RowBuffers:
         table: Table,
         shape: Sequence[int],
         guided: bool,
+        rescaled: bool,
         device: torch.device,
         dtype: torch.dtype,
     ) -> RowBuffers:
@@ -59,6 +64,7 @@ class RowBuffers:
             table: The sampler's.
             shape: (samples, channels, h, w), of z.
             guided: Whether the network returns both halves, [uncond, cond].
+            rescaled: Whether the guided output is rescaled.
             device: Of all buffers.
             dtype: Of what the network returns.
 
@@ -81,25 +87,32 @@ class RowBuffers:
             base=on_device(table.base),
             slot=on_device(slots.of_row),
             guidance_scale=torch.ones(1, device=device),
+            guidance_rescale=torch.zeros(1, device=device) if rescaled else None,
             latents=stack(rows + 1),
             z0_hat=stack(rows),
             guidance=stack(rows) if guided else None,
+            guidance_factor=torch.zeros((rows, shape[0]), device=device) if rescaled else None,
             kept=stack(slots.count),
             noise=stack(rows) if table.noisy else None,
             returned=torch.zeros(returned, device=device, dtype=dtype),
         )
 
-    def start(self, z: Tensor, guidance_scale: float, noise: Tensor | None) -> None:
+    def start(
+        self, z: Tensor, guidance_scale: float, noise: Tensor | None, guidance_rescale: float
+    ) -> None:
         """Go to row 0 of a new walk.
 
         Args:
             z: (samples, channels, h, w), frame 0.
             guidance_scale: s in uncond + s (cond - uncond).
             noise: As `self.noise`.
+            guidance_rescale: phi of `guide`.
         """
         self.row.zero_()
         self.kept.zero_()
         self.guidance_scale.fill_(guidance_scale)
+        if self.guidance_rescale is not None:
+            self.guidance_rescale.fill_(guidance_rescale)
         self.latents[0] = z
         if self.noise is not None and noise is not None:
             self.noise.copy_(noise)
@@ -117,7 +130,8 @@ class RowBuffers:
         numbers = self.numbers.index_select(0, self.row)[0].unbind()
         coefficients = Coefficients(*numbers[: len(COEFFICIENTS)])
         z = self.latents.index_select(0, self.row)[0]
-        output, push = guide(returned.float(), self.guidance_scale, len(z))
+        guided = guide(returned.float(), self.guidance_scale, len(z), self.guidance_rescale)
+        output, push = guided.output, guided.push
         own = keep(coefficients, z, output)
         self.kept.index_copy_(0, self.slot.index_select(0, self.row), own[None])
         z_next = step(
@@ -131,5 +145,7 @@ class RowBuffers:
         self.z0_hat.index_copy_(0, self.row, predict_clean(coefficients, z, output)[None])
         if self.guidance is not None and push is not None:
             self.guidance.index_copy_(0, self.row, (coefficients.guidance_from_output * push)[None])
+        if self.guidance_factor is not None and guided.factor is not None:
+            self.guidance_factor.index_copy_(0, self.row, guided.factor[None])
         self.row.add_(1)
         return z_next

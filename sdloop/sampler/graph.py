@@ -97,6 +97,7 @@ class GraphWalker:
         guidance_scale: float = 1.0,
         noise: Tensor | None = None,
         returned: Sequence[Tensor] = (),
+        guidance_rescale: float = 0.0,
     ) -> Iterator[Step]:
         """Walk the table's rows, as loop.walk.
 
@@ -108,6 +109,7 @@ class GraphWalker:
             noise: As of loop.walk.
             returned: What the network returned in the first rows of this very walk, where that is
                 known already.
+            guidance_rescale: As of loop.walk.
 
         Yields:
             One step a row; its tensors are overwritten by the next walk.
@@ -117,11 +119,11 @@ class GraphWalker:
         """
         check_noise(table, noise)
         with _current(predict.device):
-            captured = self._captured
-            if captured is None or not captured.serves(predict, table, z):
+            captured, rescaled = self._captured, predict.guided and guidance_rescale > 0
+            if captured is None or not captured.serves(predict, table, z, rescaled):
                 self._captured = captured = None  # free the old buffers before taking new ones
-                captured = self._captured = _Captured(predict, table, z, self._record)
-            captured.start(z, guidance_scale, noise)
+                captured = self._captured = _Captured(predict, table, z, rescaled, self._record)
+            captured.start(z, guidance_scale, noise, guidance_rescale)
         number = captured.start_number
         for row in range(len(table)):
             if captured.start_number != number:
@@ -134,28 +136,33 @@ class GraphWalker:
 class _Captured:
     """The buffers of one kind of walk, and the graph of its row."""
 
-    def __init__(self, predict: Capturable, table: Table, z: Tensor, record: Record) -> None:
+    def __init__(
+        self, predict: Capturable, table: Table, z: Tensor, rescaled: bool, record: Record
+    ) -> None:
         """Take the memory; the graph is captured after the first row."""
         self._predict, self._table, self._record = predict, table, record
         self._buffers = RowBuffers.allocate(
-            table, z.shape, predict.guided, predict.device, predict.dtype
+            table, z.shape, predict.guided, rescaled, predict.device, predict.dtype
         )
         self._input = predict.input_like(z)
         self._replay: Callable[[], None] | None = None
         self.start_number = 0
 
-    def serves(self, predict: Capturable, table: Table, z: Tensor) -> bool:
+    def serves(self, predict: Capturable, table: Table, z: Tensor, rescaled: bool) -> bool:
         """Take a walk over if it needs the same buffers and the same graph."""
         return (
             table.equals(self._table)
             and z.shape == self._buffers.latents.shape[1:]
+            and rescaled == (self._buffers.guidance_rescale is not None)
             and self._predict.take_over(predict)
         )
 
-    def start(self, z: Tensor, guidance_scale: float, noise: Tensor | None) -> None:
+    def start(
+        self, z: Tensor, guidance_scale: float, noise: Tensor | None, guidance_rescale: float
+    ) -> None:
         """Go to row 0."""
         self.start_number += 1
-        self._buffers.start(z, guidance_scale, noise)
+        self._buffers.start(z, guidance_scale, noise, guidance_rescale)
         self._predict.feed(self._input, self._buffers.latents[0])
 
     def take(self, returned: Tensor | None) -> None:
@@ -178,6 +185,7 @@ class _Captured:
             buffers.z0_hat[row],
             None if buffers.guidance is None else buffers.guidance[row],
             buffers.returned[row],
+            None if buffers.guidance_factor is None else buffers.guidance_factor[row],
         )
 
     def _row(self) -> None:

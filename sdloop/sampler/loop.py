@@ -30,6 +30,8 @@ class Step:
         z0_hat: As `z`, the clean latent that the row's output predicts.
         guidance: As `z`, eps_cond - eps_uncond; None without guidance.
         returned: What `predict` returned, in the network's dtype.
+        guidance_factor: (samples,), what rescaling multiplied the guided output by; None where
+            nothing is rescaled.
     """
 
     row: int
@@ -37,6 +39,7 @@ class Step:
     z0_hat: Tensor
     guidance: Tensor | None
     returned: Tensor
+    guidance_factor: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -48,11 +51,14 @@ class Denoised:
             follows row i.
         z0_hat: (rows, batch, channels, h, w), the clean latent that row i's output predicts.
         guidance: As `z0_hat`, eps_cond - eps_uncond; None without guidance.
+        guidance_factor: (rows, batch), what rescaling multiplied the guided output by; None where
+            nothing is rescaled.
     """
 
     latents: Tensor
     z0_hat: Tensor
     guidance: Tensor | None
+    guidance_factor: Tensor | None = None
 
 
 def initial_noise(seeds: Sequence[int], channels: int, height: int, width: int) -> Tensor:
@@ -72,28 +78,31 @@ def initial_noise(seeds: Sequence[int], channels: int, height: int, width: int) 
     return torch.cat(draws)
 
 
-def fresh_noise(seeds: Sequence[int], rows: int, channels: int, height: int, width: int) -> Tensor:
-    """Draw the fresh noise of every row, as diffusers' schedulers draw it one row after another.
+def fresh_noise(
+    seeds: Sequence[int], table: Table, channels: int, height: int, width: int
+) -> Tensor:
+    """Draw the fresh noise of a table, as diffusers' schedulers draw it one row after another.
 
     It comes from the generator that drew frame 0, behind it, so that it follows from the seed
-    alone: neither resuming nor a sample's neighbours in a batch change it.
+    alone: neither resuming nor a sample's neighbours in a batch change it. Rows that add none draw
+    none.
 
     Args:
         seeds: As of `initial_noise`.
-        rows: The table's.
+        table: The sampler's.
         channels: As of `initial_noise`.
         height: As of `initial_noise`.
         width: As of `initial_noise`.
 
     Returns:
-        float32 (rows, len(seeds), channels, height, width), on the CPU.
+        float32 (rows, len(seeds), channels, height, width), on the CPU; zeros for rows without.
     """
     shape = (channels, height, width)
-    noise = torch.empty((rows, len(seeds), *shape))
+    noise = torch.zeros((len(table), len(seeds), *shape))
     for sample, seed in enumerate(seeds):
         generator = torch.Generator().manual_seed(seed)
         torch.randn(shape, generator=generator)  # frame 0
-        for row in range(rows):
+        for row in table.c.nonzero()[0].tolist():
             noise[row, sample] = torch.randn(shape, generator=generator)
     return noise
 
@@ -105,6 +114,7 @@ def walk(
     z: Tensor,
     guidance_scale: Number = 1.0,
     noise: Tensor | None = None,
+    guidance_rescale: float = 0.0,
 ) -> Iterator[Step]:
     """Walk the table's rows from noise to picture.
 
@@ -118,6 +128,7 @@ def walk(
             tensor (samples, 1, 1, 1) gives each sample its own.
         noise: float32 (rows, samples, channels, h, w), the fresh noise of each row; None where
             the table adds none.
+        guidance_rescale: phi of `guide`; 0 rescales nothing.
 
     Yields:
         One step a row.
@@ -132,7 +143,8 @@ def walk(
     kept: dict[int, Tensor] = {}
     for row, coefficients in enumerate(Coefficients.of_table(table)):
         returned = predict(z, row)
-        output, push = guide(returned.float(), guidance_scale, len(z))
+        guided = guide(returned.float(), guidance_scale, len(z), guidance_rescale or None)
+        output, push = guided.output, guided.push
         kept[int(slots.of_row[row])] = keep(coefficients, z, output)
         mixed = [int(slot) for slot in slots.weights[row].nonzero()[0]]
         base = int(table.base[row])
@@ -147,7 +159,7 @@ def walk(
         guidance = None if push is None else coefficients.guidance_from_output * push
         z = frames[row + 1] = z_next
         frames = {frame: held for frame, held in frames.items() if last_base.get(frame, -1) > row}
-        yield Step(row, z, z0_hat, guidance, returned)
+        yield Step(row, z, z0_hat, guidance, returned, guided.factor)
 
 
 def check_noise(table: Table, noise: Tensor | None) -> None:
@@ -175,13 +187,18 @@ def collect(steps: Iterable[Step], z: Tensor, rows: int) -> Denoised:
     latents[0] = z
     z0_hat = torch.empty((rows, *z.shape), device=z.device)
     guidance: Tensor | None = None
+    factor: Tensor | None = None
     for each in steps:
         latents[each.row + 1] = each.z
         z0_hat[each.row] = each.z0_hat
         if each.guidance is not None:
             guidance = torch.empty_like(z0_hat) if guidance is None else guidance
             guidance[each.row] = each.guidance
-    return Denoised(latents, z0_hat, guidance)
+        if each.guidance_factor is not None:
+            if factor is None:
+                factor = torch.empty((rows, len(z)), device=z.device)
+            factor[each.row] = each.guidance_factor
+    return Denoised(latents, z0_hat, guidance, factor)
 
 
 class Replay:

@@ -13,7 +13,7 @@ from sdloop.sampler.table import Floats, Prediction
 Count = Annotated[int, Field(ge=1, le=10_000)]
 Beta = Annotated[float, Field(ge=0, lt=1)]
 Sigma = Annotated[float, Field(gt=0, le=10_000)]
-Sigmas = Literal["trained", "karras", "exponential", "beta", "lu", "flow"]
+Sigmas = Literal["trained", "karras", "exponential", "beta", "lu", "flow", "ays", "ays_xl"]
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,8 @@ class SchedulerSettings:
         kind: The method, a name in METHODS.
         sigmas: How the levels are spread: as `timestep_spacing` says over the trained ones; after
             Karras et al. 2022 (arXiv:2206.00364, eq. 5); evenly in ln sigma; by a beta
-            distribution (arXiv:2407.12173); after Lu et al. (evenly in ln sigma); or a flow's.
+            distribution (arXiv:2407.12173); after Lu et al. (evenly in ln sigma); a flow's; or
+            Align Your Steps' (arXiv:2404.14507), for Stable Diffusion 1.x and for XL.
         eta: DDIM's share of fresh noise, and TCD's gamma.
     """
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sdloop.machine.errors import UserError
 from sdloop.sampler.noise_levels import check_spaced
 from sdloop.sampler.settings import SchedulerSettings, alphas_cumprod
 from sdloop.sampler.table import Floats, Level
@@ -67,6 +68,43 @@ SPREADS: dict[str, Callable[[float, float, int], Floats]] = {
 }
 
 
+ALIGNED_TIMES = {  # Align Your Steps: Sabour et al. 2024, arXiv:2404.14507, for 10 steps
+    "ays": (999, 850, 736, 645, 545, 455, 343, 233, 124, 24),
+    "ays_xl": (999, 845, 730, 587, 443, 310, 193, 116, 53, 13),
+}
+
+
+def aligned(name: str, trained: Floats, count: int) -> tuple[Floats, Floats]:
+    """Return Align Your Steps' times and sigmas.
+
+    Ten steps take the published times. Other numbers of them lie between, evenly in the logarithm
+    of sigma from one published level to the next, as the authors say; the clean end is the last.
+
+    Args:
+        name: Of ALIGNED_TIMES.
+        trained: Sigma at every trained time.
+        count: How many steps.
+
+    Returns:
+        The times and the sigmas, (count,) each.
+
+    Raises:
+        UserError: The times are not of this many trained ones.
+    """
+    published = np.array(ALIGNED_TIMES[name], dtype=np.float64)
+    if len(trained) != published[0] + 1:
+        raise UserError(
+            f"scheduler.sigmas = {name}: needs num_train_timesteps = {published[0] + 1:.0f}, not "
+            f"{len(trained)}"
+        )
+    sigmas = np.interp(published, np.arange(len(trained)), trained)
+    if count == len(published):
+        return published, sigmas
+    logs = np.log(np.append(sigmas, trained[0]))
+    between = np.exp(np.interp(np.linspace(0, 1, count + 1), np.linspace(0, 1, len(logs)), logs))
+    return time_of(between[:-1], trained), between[:-1]
+
+
 def trained_sigmas(settings: SchedulerSettings) -> Floats:
     """Return sigma at every trained time."""
     alphas = alphas_cumprod(settings)
@@ -107,7 +145,9 @@ def ode_sigmas(settings: SchedulerSettings, num_steps: int) -> tuple[Floats, Flo
     last = all_sigmas[0] if settings.final_sigmas_type == "sigma_min" else 0.0
     if settings.interpolation_type == "log_linear":
         sigmas = exponential(all_sigmas[-1], all_sigmas[0], steps + 1)
-    if settings.sigmas != "trained":
+    if settings.sigmas in ALIGNED_TIMES:
+        times, sigmas = aligned(settings.sigmas, all_sigmas, steps)
+    elif settings.sigmas != "trained":
         high, low = settings.sigma_max or sigmas[0], settings.sigma_min or sigmas[-1]
         sigmas = SPREADS[settings.sigmas](high, low, steps)
         times = time_of(sigmas, all_sigmas)
@@ -152,7 +192,10 @@ def solver_way(
         times = np.round(np.arange(last_time, 0, -trained / num_steps, dtype=np.float64)) - 1
     check_spaced(settings, num_steps, times)
     sigmas, least = np.interp(times, np.arange(trained), all_sigmas), all_sigmas[0]
-    if settings.sigmas != "trained":
+    if settings.sigmas in ALIGNED_TIMES:
+        times, sigmas = aligned(settings.sigmas, all_sigmas, num_steps)
+        times = times.round()
+    elif settings.sigmas != "trained":
         high, low = settings.sigma_max or all_sigmas[-1], settings.sigma_min or all_sigmas[0]
         sigmas = SPREADS[settings.sigmas](high, low, num_steps)
         times = time_of(sigmas, all_sigmas)

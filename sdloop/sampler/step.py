@@ -42,27 +42,53 @@ class Coefficients(NamedTuple):
         return [cls(*row) for row in zip(*columns, strict=True)]
 
 
-def guide(returned: Tensor, guidance_scale: Number, samples: int) -> tuple[Tensor, Tensor | None]:
+class Guided(NamedTuple):
+    """What guidance made of a row's output.
+
+    Attributes:
+        output: (samples, ...).
+        push: As `output`, cond - uncond; None where nothing is guided.
+        factor: (samples,), what rescaling multiplied the output by; None where it did not.
+    """
+
+    output: Tensor
+    push: Tensor | None
+    factor: Tensor | None
+
+
+def guide(
+    returned: Tensor, guidance_scale: Number, samples: int, guidance_rescale: Number | None = None
+) -> Guided:
     """Combine the halves of what the network returned by classifier-free guidance.
 
-        output = uncond + s (cond - uncond)
+        output = f (uncond + s (cond - uncond))
 
-    Source: Ho and Salimans 2022, arXiv:2207.12598, with s = w + 1.
+    Source: Ho and Salimans 2022, arXiv:2207.12598, with s = w + 1. f is 1 unless the output is
+    rescaled, to come closer to the conditional one's standard deviation:
+    f = phi std(cond) / std(uncond + s (cond - uncond)) + 1 - phi (Lin et al. 2023,
+    arXiv:2305.08891, eq. 15, 16). It is one number a sample, so that the table stays linear in
+    what it multiplies.
 
     Args:
         returned: float32 (2 samples, ...), all unconditional rows first; (samples, ...) where
             nothing is guided.
         guidance_scale: s.
         samples: How many there are.
+        guidance_rescale: phi; None rescales nothing.
 
     Returns:
-        The output (samples, ...), and cond - uncond; None where nothing is guided.
+        The output, and how it came about.
     """
     if len(returned) == samples:
-        return returned, None
+        return Guided(returned, None, None)
     uncond, cond = returned.unflatten(0, (2, samples)).unbind()
     push = cond - uncond
-    return uncond + guidance_scale * push, push
+    output = uncond + guidance_scale * push
+    if guidance_rescale is None:
+        return Guided(output, push, None)
+    spread = cond.flatten(1).std(dim=1) / output.flatten(1).std(dim=1)
+    factor = guidance_rescale * spread + 1 - guidance_rescale
+    return Guided(factor.reshape(-1, *[1] * (output.ndim - 1)) * output, push, factor)
 
 
 def keep(row: Coefficients, z: Tensor, output: Tensor) -> Tensor:

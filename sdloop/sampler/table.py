@@ -73,6 +73,7 @@ class Row:
         weights: The mixture: a row's number -> the weight of what it kept.
         c: Factor of fresh noise.
         keeps: What the row keeps for the mixture of this row and later ones.
+        corrects: Whether it puts right the frame that it starts from, in passing.
     """
 
     timestep: float
@@ -85,6 +86,7 @@ class Row:
     weights: Mapping[int, float]
     c: float = 0.0
     keeps: Keeps = "output"
+    corrects: bool = False
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,7 @@ class Table:
         guidance_from_output: What turns cond - uncond into the guidance that is kept: into eps as
             `eps_from_output`; where the frame is all noise, so that eps is z whatever the network
             says, 1: there the guidance is the output's own.
+        corrects: bool; whether the row puts right the frame that it starts from, in passing.
         init: The factor of standard normal noise that makes frame 0.
     """
 
@@ -136,6 +139,7 @@ class Table:
     eps_from_z: Floats
     eps_from_output: Floats
     guidance_from_output: Floats
+    corrects: NDArray[np.bool_]
     init: float = 1.0
 
     def __len__(self) -> int:
@@ -163,6 +167,19 @@ class Table:
     def tries(self) -> NDArray[np.bool_]:
         """Tell for each row whether it only tries: no row goes on from its frame."""
         return ~np.isin(np.arange(1, len(self) + 1), [*self.base, len(self)])
+
+    @property
+    def marks(self) -> list[str]:
+        """Tell in a word for each row what sets it apart from a plain step, "" if nothing does.
+
+        "tries": no row goes on from its frame; "again": it takes an earlier step again, from the
+        frame `base`; "corrects": it puts right the frame that it starts from, in passing.
+        """
+        columns = zip(self.tries, self.retakes, self.corrects, strict=True)
+        return [
+            "tries" if tries else "again" if again else "corrects" if corrects else ""
+            for tries, again, corrects in columns
+        ]
 
 
 Schedule = Table  # as it was called when there were two samplers
@@ -221,5 +238,6 @@ def tabulate(rows: Sequence[Row], prediction: Prediction, init: float = 1.0) -> 
         eps_from_z=eps[0],
         eps_from_output=eps[1],
         guidance_from_output=np.where(eps[1] == 0, 1.0, eps[1]),
+        corrects=np.array([row.corrects for row in rows]),
         init=init,
     )

@@ -28,7 +28,7 @@ FORMAT_VERSION = 4
 READABLE = {3: "I64", 4: "F64"}  # format version -> the dtype of its timesteps
 METADATA_KEY = "sdloop"
 REQUIRED = ("latents", "z0_hat", "timesteps")
-OPTIONAL = ("guidance",)
+OPTIONAL = ("guidance", "guidance_factor")
 DROPPED = ("eps_uncond", "eps_cond")  # older files hold them; they follow from the others
 
 
@@ -42,6 +42,8 @@ class Trajectory:
         timesteps: float64 (rows,); between two trained times where a sampler asks there.
         guidance: float32 (rows, 4, h, w), eps_cond - eps_uncond; None without guidance.
         config: The run's config, as plain values.
+        guidance_factor: float32 (rows,), what rescaling multiplied each guided output by; None
+            where nothing was rescaled.
     """
 
     latents: Tensor
@@ -49,6 +51,7 @@ class Trajectory:
     timesteps: Tensor
     guidance: Tensor | None
     config: dict[str, Any]
+    guidance_factor: Tensor | None = None
 
     @classmethod
     def of_sample(
@@ -75,6 +78,9 @@ class Trajectory:
             timesteps=timesteps,
             guidance=None if denoised.guidance is None else pick(denoised.guidance),
             config=config,
+            guidance_factor=(
+                None if denoised.guidance_factor is None else pick(denoised.guidance_factor)
+            ),
         )
 
     def guided_eps(self, table: Table) -> Tensor:
@@ -100,6 +106,9 @@ class Trajectory:
             uncond = eps - s guidance
             cond   = uncond + guidance
 
+        Where a frame is all noise, both are z. Where guidance was rescaled, eps is that of the
+        output without its factor.
+
         Args:
             table: The sampler's, that made the trajectory.
 
@@ -112,6 +121,9 @@ class Trajectory:
             return None, guided.float()
         in_eps = torch.from_numpy(table.eps_from_output / table.guidance_from_output)
         push = in_eps.reshape(-1, 1, 1, 1) * self.guidance.double()
+        if self.guidance_factor is not None:
+            from_z = torch.from_numpy(table.eps_from_z).reshape(-1, 1, 1, 1) * self.latents[:-1]
+            guided = from_z + (guided - from_z) / self.guidance_factor.reshape(-1, 1, 1, 1)
         uncond = guided - self.config["guidance_scale"] * push
         return uncond.float(), (uncond + push).float()
 
@@ -126,7 +138,7 @@ class Trajectory:
         """
         if not table.noisy:
             return None
-        return fresh_noise([self.config["seed"]], len(table), *self.z0_hat.shape[1:])[:, 0]
+        return fresh_noise([self.config["seed"]], table, *self.z0_hat.shape[1:])[:, 0]
 
     def save(self, path: Path) -> None:
         """Write the file, whole or not at all."""
@@ -157,7 +169,7 @@ class Trajectory:
                 dtypes, or holds a value that is not finite.
         """
         if not path.exists():
-            raise UserError(f"{path}: is not there")
+            raise UserError(f"{path}: no such file")
         header = read_header(path, str(path))
         facts = _read_facts(path, header)
         _check_header(path, header, latents_shape, READABLE[facts["format_version"]])
@@ -217,7 +229,8 @@ def _check_header(
         raise UserError(f"{path}: latents is {list(entries['latents'].shape)}: no run's shape")
     steps = ("F32", (rows, *inner))
     expected = {"latents": ("F32", (frames, *inner)), "timesteps": (times_dtype, (rows,))}
-    expected |= dict.fromkeys(("z0_hat", *OPTIONAL, *DROPPED), steps)
+    expected |= dict.fromkeys(("z0_hat", "guidance", *DROPPED), steps)
+    expected["guidance_factor"] = ("F32", (rows,))
     strange = [name for name in entries if name not in expected]
     if strange:
         raise UserError(f"{path}: holds {shown(strange[0])}, which is no part of a run")

@@ -7,10 +7,9 @@ from sdloop.job.sample import denoise
 from sdloop.model.predictor import UNetPredictor
 from sdloop.model.text import encode_prompts
 from sdloop.sampler.graph import GraphWalker
-from sdloop.sampler.loop import collect, initial_noise, walk
+from sdloop.sampler.loop import collect, fresh_noise, initial_noise, walk
 from sdloop.sampler.methods import make_table
 from sdloop.sampler.scheduler_config import read_settings
-from tests.oracles import config_of, make_oracle
 
 
 @pytest.fixture
@@ -45,7 +44,7 @@ def predictor_of(models, table, prompt, guided=True):
 
 def assert_walks_equal(ours, expected):
     for mine, theirs in zip(ours, expected, strict=True):
-        for name in ("z", "z0_hat", "guidance"):
+        for name in ("z", "z0_hat", "guidance", "guidance_factor"):
             value, other = getattr(mine, name), getattr(theirs, name)
             assert (value is None) == (other is None)
             if other is not None:
@@ -53,20 +52,33 @@ def assert_walks_equal(ours, expected):
                 torch.testing.assert_close(value, other, rtol=0, atol=1e-4 * scale)
 
 
-@pytest.mark.parametrize("guidance_scale", [1.0, 6.0])
-@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
-@pytest.mark.parametrize("sampler", ["ddim", "plms", "prk"])
+@pytest.mark.parametrize(
+    ("sampler", "prediction", "guidance_scale"),
+    [
+        ("ddim", "epsilon", 1.0),
+        ("pndm", "epsilon", 6.0),
+        ("pndm", "v_prediction", 1.0),  # with its Runge-Kutta warm-up
+        ("heun", "v_prediction", 6.0),  # takes steps again
+        ("unipc", "epsilon", 6.0),  # keeps z0, mixes three
+        ("euler_a", "epsilon", 6.0),  # adds fresh noise
+        ("dpm++_2m_sde", "v_prediction", 1.0),
+    ],
+)
 def test_rows_equal_the_loop(models, v_models, walker, sampler, prediction, guidance_scale):
     networks = models if prediction == "epsilon" else v_models
     guided = guidance_scale != 1
-    table = make_table(
-        read_settings(config_of(make_oracle(sampler, prediction, "leading", 1, False))), 7
-    )
+    skips = prediction == "epsilon"
+    settings = read_settings(networks.source.scheduler | {"skip_prk_steps": skips}, sampler)
+    table = make_table(settings, 7)
     z = initial_noise([1], 4, 8, 8)
-    predict = predictor_of(networks, table, "a panda", guided)
-    expected = list(walk(predict, table, z, guidance_scale))
-    again = predictor_of(networks, table, "a panda", guided)
-    assert_walks_equal(walker.walk(again, table, z, guidance_scale), expected)
+    for seed in (1, 2):  # the second time with other noise, in the buffers of the first
+        noise = fresh_noise([seed], table, 4, 8, 8) if table.noisy else None
+        predict = predictor_of(networks, table, "a panda", guided)
+        rescale = 0.3 * seed if sampler in ("unipc", "dpm++_2m_sde") else 0.0
+        expected = list(walk(predict, table, z, guidance_scale, noise, rescale))
+        again = predictor_of(networks, table, "a panda", guided)
+        ours = walker.walk(again, table, z, guidance_scale, noise, guidance_rescale=rescale)
+        assert_walks_equal(ours, expected)
 
 
 def test_the_next_walk_takes_its_own_noise_prompt_and_guidance(models, walker, recorded):
@@ -86,14 +98,17 @@ def test_another_kind_of_walk_is_recorded_anew(models, walker, recorded):
     table, longer = make_table(settings, 5), make_table(settings, 6)
     small, wide = initial_noise([1], 4, 8, 8), initial_noise([1], 4, 8, 16)
 
-    def take(table, z, guided=True):
-        list(walker.walk(predictor_of(models, table, "a panda", guided), table, z, 3.0))
+    def take(table, z, guided=True, rescale=0.0):
+        predict = predictor_of(models, table, "a panda", guided)
+        list(walker.walk(predict, table, z, 3.0, guidance_rescale=rescale))
         return len(recorded)
 
     assert take(table, small) == take(table, small) == 1
     assert take(longer, small) == 2
     assert take(longer, wide) == 3
     assert take(longer, wide, guided=False) == 4
+    assert take(longer, wide, guided=False, rescale=0.5) == 4  # there is nothing to rescale
+    assert take(longer, wide, rescale=0.5) == take(longer, wide, rescale=0.7) == 5
 
 
 def test_rows_that_are_known_are_not_asked_about_again(models, walker):

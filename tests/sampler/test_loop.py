@@ -9,7 +9,7 @@ from diffusers import StableDiffusionPipeline
 from sdloop.job.sample import denoise
 from sdloop.model.predictor import UNetPredictor
 from sdloop.model.text import encode_prompts
-from sdloop.sampler.loop import first_bad_row, initial_noise, walk
+from sdloop.sampler.loop import first_bad_row, fresh_noise, initial_noise, walk
 from sdloop.sampler.methods import make_table
 from sdloop.sampler.scheduler_config import alphas_cumprod, read_settings
 from sdloop.sampler.trajectory import Trajectory
@@ -37,7 +37,7 @@ def test_chosen_cases_hold_every_combination(chosen, strength):
     assert combinations_in(chosen, strength) == combinations_in(FULL, strength)
 
 
-def assert_parity(models, prediction, case):
+def assert_parity(models, prediction, case, rescale=0.0):
     """Compare every frame with what the pipeline's callback sees."""
     sampler, spacing, steps, offset, to_one, guidance, negative = case
     oracle = make_oracle(sampler, prediction, spacing, offset, to_one)
@@ -57,13 +57,15 @@ def assert_parity(models, prediction, case):
     last = pipeline(
         PROMPT, negative_prompt=negative or None, guidance_scale=guidance, latents=z.clone(),
         num_inference_steps=steps, output_type="latent", callback_on_step_end=keep,
+        guidance_rescale=rescale,
     ).images  # fmt: skip
 
     schedule = make_table(read_settings(config_of(oracle)), steps)
     embeddings = encode_prompts(
         models.tokenizer, models.text_encoder, [PROMPT], [negative] if guidance != 1 else None
     )
-    ours = denoise(models.unet, schedule, z, embeddings, guidance)
+    ours = denoise(models.unet, schedule, z, embeddings, guidance, guidance_rescale=rescale)
+    assert (ours.guidance_factor is None) == (rescale == 0)
     assert len(seen) == len(ours.latents)
     for frame, theirs in zip(ours.latents, seen, strict=True):
         torch.testing.assert_close(frame, theirs, rtol=0, atol=1e-4 * float(theirs.abs().max()))
@@ -78,6 +80,12 @@ def test_latents_equal_the_pipeline_epsilon(models, case):
 @pytest.mark.parametrize("case", PAIRS, ids=str)
 def test_latents_equal_the_pipeline_v_prediction(v_models, case):
     assert_parity(v_models, "v_prediction", case)
+
+
+def test_latents_equal_the_pipeline_with_guidance_rescaled(models, v_models):
+    case = ("plms", "leading", 7, 1, False, 7.5, NEGATIVE)
+    assert_parity(models, "epsilon", case, 0.7)
+    assert_parity(v_models, "v_prediction", case, 1.0)
 
 
 @pytest.mark.slow
@@ -135,7 +143,8 @@ def test_both_eps_follow_from_what_a_trajectory_holds(name, sampler, request):
     )
     embeddings = encode_prompts(networks.tokenizer, networks.text_encoder, [PROMPT], [""])
     z = initial_noise([2], 4, 8, 8)
-    ours = denoise(networks.unet, table, z, embeddings, 3.0)
+    rescale = 0.7 if sampler == "ddim" else 0.0
+    ours = denoise(networks.unet, table, z, embeddings, 3.0, guidance_rescale=rescale)
     times = torch.from_numpy(table.timesteps).to(torch.int64)
     trajectory = Trajectory.of_sample(ours, times, {"guidance_scale": 3.0})
     uncond, cond = trajectory.eps(table)
@@ -192,16 +201,23 @@ def test_two_walks_of_one_network_may_go_in_step(models):
             assert torch.equal(step.z, expected[row])
 
 
-def test_a_batch_of_samples_equals_each_alone(models):
-    schedule = make_table(read_settings(models.source.scheduler), 5)
-    z = initial_noise([4, 5], 4, 8, 8)
-    prompts = ["a cat", "a dog"]
-    together = encode_prompts(models.tokenizer, models.text_encoder, prompts, ["", ""])
-    batch = denoise(models.unet, schedule, z, together, 5.0)
-    for sample, prompt in enumerate(prompts):
-        embeddings = encode_prompts(models.tokenizer, models.text_encoder, [prompt], [""])
-        alone = denoise(models.unet, schedule, z[sample : sample + 1], embeddings, 5.0)
-        torch.testing.assert_close(batch.latents[:, sample], alone.latents[:, 0])
+@pytest.mark.parametrize("sampler", ["pndm", "euler_a"])  # euler_a adds fresh noise
+def test_a_batch_of_samples_equals_each_alone(models, sampler):
+    table = make_table(read_settings(models.source.scheduler, sampler), 5)
+    prompts, seeds = ["a cat", "a dog"], [4, 5]
+
+    def denoised(prompts, seeds):
+        texts = [""] * len(prompts)
+        embeddings = encode_prompts(models.tokenizer, models.text_encoder, prompts, texts)
+        noise = fresh_noise(seeds, table, 4, 8, 8) if table.noisy else None
+        z = initial_noise(seeds, 4, 8, 8)
+        return denoise(models.unet, table, z, embeddings, 5.0, noise).latents
+
+    batch = denoised(prompts, seeds)
+    for sample in range(2):
+        alone = denoised(prompts[sample : sample + 1], seeds[sample : sample + 1])
+        top = float(alone.abs().max())
+        torch.testing.assert_close(batch[:, sample], alone[:, 0], rtol=0, atol=1e-4 * top)
 
 
 @pytest.mark.parametrize("guidance", [1.0, 2.0])

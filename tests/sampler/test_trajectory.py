@@ -27,7 +27,7 @@ def trajectory():
 
     return Trajectory(
         tensor(4, 4, 8, 8), tensor(3, 4, 8, 8), torch.tensor([9, 5.25, 1], dtype=torch.float64),
-        tensor(3, 4, 8, 8), {"prompt": "ü"},
+        tensor(3, 4, 8, 8), {"prompt": "ü"}, tensor(3),
     )  # fmt: skip
 
 
@@ -35,7 +35,7 @@ def test_saved_reads_back_to_the_bit(tmp_path, trajectory):
     path = tmp_path / "trajectory.safetensors"
     trajectory.save(path)
     again = Trajectory.load(path)
-    for name in ("latents", "z0_hat", "timesteps", "guidance"):
+    for name in ("latents", "z0_hat", "timesteps", "guidance", "guidance_factor"):
         assert torch.equal(getattr(again, name), getattr(trajectory, name))
     assert again.config == {"prompt": "ü"}
     assert [entry.name for entry in tmp_path.iterdir()] == ["trajectory.safetensors"]
@@ -55,7 +55,7 @@ def test_saving_twice_gives_the_same_bytes(tmp_path, trajectory):
 
 
 def test_missing_file_is_named(tmp_path):
-    with pytest.raises(UserError, match="is not there"):
+    with pytest.raises(UserError, match="no such file"):
         Trajectory.load(tmp_path / "trajectory.safetensors")
 
 
@@ -189,6 +189,6 @@ def test_file_without_metadata_is_refused(saved):
 
 
 def test_what_is_no_file_is_refused(tmp_path):
-    assert "is no file" in refusal(tmp_path)
+    assert "not a regular file" in refusal(tmp_path)
     os.mkfifo(tmp_path / "fifo")
-    assert "is no file" in refusal(tmp_path / "fifo")
+    assert "not a regular file" in refusal(tmp_path / "fifo")

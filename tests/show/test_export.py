@@ -23,6 +23,20 @@ def test_strip_shows_the_stages_over_their_maps(tmp_path, images, color_bar):
         assert find_in(strip, picture), stage
 
 
+def test_strip_tells_steps_that_try_apart(tmp_path, images):
+    maps, path = difference_maps(images), tmp_path / "strip.png"
+    drawn = []
+    for marks in ((), ("tries", "", "", "", "again"), ("", "", "", "", "again")):
+        write_strip(path, images, maps, stages=[0, 4], marks=marks)
+        drawn.append(iio.imread(path).astype(int))
+    plain, both, second = drawn
+    middle, top = plain.shape[1] // 2, 30  # above the pictures
+    assert (plain != both)[:top, :middle].any()
+    assert not (plain != second)[:, :middle].any()
+    assert (plain != second)[:top, middle:].any()
+    assert not (plain != both)[top:].any()
+
+
 def find_in(canvas, picture):
     """Tell whether a picture stands somewhere on a canvas, to the pixel."""
     height, width = picture.shape[:2]

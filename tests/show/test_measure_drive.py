@@ -10,6 +10,7 @@ from sdloop.model.text import encode_prompts
 from sdloop.sampler.loop import collect, initial_noise, walk
 from sdloop.sampler.methods import make_table
 from sdloop.sampler.scheduler_config import SchedulerSettings
+from sdloop.sampler.trajectory import Trajectory
 from sdloop.show.measure.drive import Drive, split_steps
 
 SHAPE = (4, 3, 5)
@@ -86,21 +87,26 @@ def test_prk_counts_its_trial_steps_once():
     close(drive.rescaling[:4].sum(dim=0), (table.a[3] - 1) * frames[0])
 
 
+@pytest.mark.parametrize("rescale", [0.0, 0.7])
 @pytest.mark.parametrize("kind", ["models", "v_models"])
-def test_parts_of_a_real_walk_are_those_of_its_outputs(kind, request):
+def test_parts_of_a_real_walk_are_those_of_its_outputs(kind, rescale, request):
     models = request.getfixturevalue(kind)
     prediction = "v_prediction" if kind == "v_models" else "epsilon"
     table = make_table(SchedulerSettings("ddim", prediction_type=prediction), 6)
     embeddings = encode_prompts(models.tokenizer, models.text_encoder, ["a cat"], [""])
     predict = UNetPredictor(models.unet, embeddings, table.timesteps.tolist(), guided=True)
     z = initial_noise([0], 4, 8, 8)
-    steps = list(walk(predict, table, z, SCALE))
-    denoised = collect(steps, z, len(table))
-    frames = denoised.latents[:, 0]
-    drive = split_steps(frames, denoised.guidance[:, 0], table, SCALE)
+    steps = list(walk(predict, table, z, SCALE, guidance_rescale=rescale))
+    trajectory = Trajectory.of_sample(collect(steps, z, len(table)), torch.zeros(6), {})
+    frames, factor = trajectory.latents, trajectory.guidance_factor
+    drive = split_steps(frames, trajectory.guidance, table, SCALE, None, factor)
     uncond, cond = torch.stack([step.returned for step in steps], dim=1)
-    close(drive.uncond, column(table.b) * uncond)
-    close(drive.guidance, column(table.b) * SCALE * (cond - uncond))
+    whole = uncond + SCALE * (cond - uncond)
+    spread = cond.flatten(1).std(dim=1) / whole.flatten(1).std(dim=1)
+    f = (rescale * spread + 1 - rescale).reshape(-1, 1, 1, 1)
+    assert (factor is None) == (rescale == 0)
+    close(drive.uncond, column(table.b) * f * uncond)
+    close(drive.guidance, column(table.b) * f * SCALE * (cond - uncond))
     assert_close(drive.rescaling + drive.uncond + drive.guidance, frames.double().diff(dim=0))
 
 

@@ -37,6 +37,8 @@ def test_columns_and_facts_of_a_known_run():
     np.testing.assert_array_equal(columns["guidance_part_rms"], 0)
     bands = [column for name, column in columns.items() if name.startswith("energy_")]
     np.testing.assert_allclose(sum(bands), [90**2 / 2, 0, 50**2 / 2], rtol=1e-5)
+    assert list(columns)[-3:] == ["base_frame", "tries", "corrects"]
+    assert [columns[name].tolist() for name in list(columns)[-3:]] == [[0, 1, 2], [0] * 3, [0] * 3]
     facts = measures.facts()
     assert facts["settled"] == "90% of the picture had settled by step 2 (steps 0 to 2)"
     assert facts["settled_90_step"] == 2

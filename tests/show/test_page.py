@@ -1,5 +1,6 @@
 """The page, driven in a real browser from the disk."""
 
+import dataclasses
 import json
 import os
 import re
@@ -146,12 +147,32 @@ def test_frame_zero_has_neither_difference_nor_belief(page, run):
     assert not page.is_visible(".z0_hat .plate canvas")
 
 
-def test_words_tell_of_the_corrector(page):
-    for frame, corrects in ((1, False), (2, True), (3, False)):
+def test_words_and_marks_tell_of_the_trial_and_its_correction(page):
+    for frame, told in (
+        (1, "This step only tries: no later one goes on from its frame."),
+        (2, "This step is a correction: it starts again from frame 0."),
+        (3, "noise, by power."),
+    ):
         go(page, frame)
         words = page.inner_text("#readout")
-        assert ("This step is a correction: it starts again from frame 0." in words) == corrects
+        assert words.endswith(told)
         assert page.get_attribute("#scrubber", "aria-valuetext") == words
+    cells = page.locator("#marks span")
+    assert [cell.get_attribute("class") for cell in cells.all()] == ["tries", "again"]
+    film = page.locator("#film").bounding_box()
+    for frame, cell in enumerate(cells.all(), start=1):
+        box = cell.bounding_box()
+        assert box["x"] - film["x"] == pytest.approx(frame * film["width"] / 7, abs=0.5)
+        assert (box["y"], box["height"]) == pytest.approx((film["y"], film["height"]), abs=0.5)
+    assert "a trial: no later step goes on from this frame" in page.inner_text("#marks-note")
+
+
+def test_a_run_of_plain_steps_bears_no_marks(tmp_path, visit, run):
+    table = make_table(read_settings(SCHEDULER, "ddim"), len(run.schedule))
+    write_page(tmp_path / "page.html", [dataclasses.replace(run, schedule=table)])
+    page = visit(tmp_path / "page.html")
+    assert page.locator("#marks span").count() == 0
+    assert not page.is_visible("#marks-note")
 
 
 def test_keys_move_and_play(page):

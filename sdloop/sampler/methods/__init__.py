@@ -10,7 +10,7 @@ from importlib import import_module
 from pkgutil import iter_modules
 
 from sdloop.machine.errors import UserError, shown
-from sdloop.sampler.methods.method import Method
+from sdloop.sampler.methods.method import ALIGNED, Method
 from sdloop.sampler.settings import SchedulerSettings
 from sdloop.sampler.table import Table, tabulate
 
@@ -19,7 +19,7 @@ METHODS: dict[str, Method] = {
     for module in iter_modules(__path__)
     for method in getattr(import_module(f"{__name__}.{module.name}"), "METHODS", ())
 }
-SPREADS = ("karras", "exponential", "beta", "lu")
+SPREADS = ("karras", "exponential", "beta", "lu", *ALIGNED)
 _ALIASES = {alias: method for method in METHODS.values() for alias in method.aliases}
 
 

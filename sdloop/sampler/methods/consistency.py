@@ -12,7 +12,7 @@ from math import floor, sqrt
 import numpy as np
 
 from sdloop.machine.errors import UserError
-from sdloop.sampler.methods.method import CLIPPED, SD_BETAS, Method
+from sdloop.sampler.methods.method import CLIPPED, SD_BETAS, Formula, Method
 from sdloop.sampler.methods.transfer import output_transfer
 from sdloop.sampler.noise_levels import NoiseLevels
 from sdloop.sampler.settings import SchedulerSettings
@@ -70,11 +70,19 @@ DISTILLED = CLIPPED | SD_BETAS | {
 METHODS = (
     Method(
         "lcm", "LCMScheduler", lcm_rows, DISTILLED | {"timestep_scaling": 10.0},
+        formula=Formula(
+            "s' / (4 * x^2 + 1)", "2 * x * s' / sqrt(4 * x^2 + 1)", c="n'",
+            letters="x = timestep_scaling * t",
+        ),
         keeps="z0", order="1", calls="N", noise="always",
         source="Luo et al. 2023, arXiv:2310.04378",
     ),
     Method(
         "tcd", "TCDScheduler", tcd_rows, DISTILLED | {"eta": 0.3},
+        formula=Formula(
+            "s' / s", "s' * (sigma_down - sigma)", c="sqrt(1 - s'^2 * (1 + sigma_down^2))",
+            letters="sigma_down is at the time (1 - eta) t'",
+        ),
         keeps="output", order="1", calls="N", noise="with eta",
         source="Zheng et al. 2024, arXiv:2402.19159",
     ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import sqrt
 
-from sdloop.sampler.methods.method import CLIPPED, Method
+from sdloop.sampler.methods.method import CLIPPED, Formula, Method
 from sdloop.sampler.methods.transfer import output_transfer
 from sdloop.sampler.noise_levels import NoiseLevels, space_timesteps
 from sdloop.sampler.settings import SchedulerSettings
@@ -40,6 +40,9 @@ METHODS = (
             "timestep_spacing": "leading", "steps_offset": 0, "set_alpha_to_one": True,
             "rescale_betas_zero_snr": False, "eta": 0.0,
         },
+        formula=Formula(
+            "s' / s", "sqrt(n'^2 - c^2) - n * s' / s", c="eta * n' / n * sqrt(1 - (s / s')^2)"
+        ),
         keeps="output", order="1", calls="N", noise="with eta", own={"clip_sample": True},
         source="Song et al. 2021, arXiv:2010.02502",
     ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import sqrt
 
 from sdloop.sampler.methods.ddim import fresh_share
-from sdloop.sampler.methods.method import CLIPPED, Method
+from sdloop.sampler.methods.method import CLIPPED, Formula, Method
 from sdloop.sampler.noise_levels import NoiseLevels, space_timesteps
 from sdloop.sampler.settings import SchedulerSettings
 from sdloop.sampler.table import Row
@@ -38,6 +38,9 @@ METHODS = (
             "timestep_spacing": "leading", "steps_offset": 0, "rescale_betas_zero_snr": False,
             "variance_type": "fixed_small",
         },
+        formula=Formula(
+            "s / s' * (n' / n)^2", "s' * (1 - (s / s')^2) / n^2", c="n' / n * sqrt(1 - (s / s')^2)"
+        ),
         keeps="z0", order="1", calls="N", noise="always", own={"clip_sample": True},
         source="Ho et al. 2020, arXiv:2006.11239",
     ),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from math import log
 
 from sdloop.sampler.methods.dpm_multistep import FEW_STEPS, SOLVER_OPTIONS, SOLVER_PREDICTIONS
-from sdloop.sampler.methods.method import SPACED, Method
+from sdloop.sampler.methods.method import SPACED, Formula, Method
 from sdloop.sampler.settings import SchedulerSettings
 from sdloop.sampler.sigmas import solver_way
 from sdloop.sampler.table import Row
@@ -54,6 +54,10 @@ METHODS = (
     Method(
         "deis", "DEISMultistepScheduler", deis_rows,
         SPACED | SOLVER_OPTIONS | {"lower_order_final": True},
+        formula=Formula(
+            "s' / s", "s'", "the integrals of L_k(ln sigma) over [sigma, sigma'], k up to 3",
+            letters="L_k: Lagrange's polynomials through the last ln sigma",
+        ),
         keeps="eps", order="1 to 3", calls="N", source="Zhang and Chen 2022, arXiv:2204.13902",
         fixed={"final_sigmas_type": "sigma_min"}, predictions=SOLVER_PREDICTIONS,
     ),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from sdloop.sampler.methods.exponential import Factors, integrate
-from sdloop.sampler.methods.method import FLOW_OPTIONS, SPACED, SPREAD_OPTIONS, Method
+from sdloop.sampler.methods.method import FLOW_OPTIONS, SPACED, SPREAD_OPTIONS, Formula, Method
 from sdloop.sampler.settings import SchedulerSettings
 from sdloop.sampler.sigmas import solver_way
 from sdloop.sampler.table import Keeps, Row
@@ -29,6 +29,11 @@ FAMILIES = {  # the algorithm -> how its methods' names begin and end
     "sde-dpmsolver++": ("dpm++", "_sde"),
     "dpmsolver": ("dpm", ""),
 }
+MULTISTEP_WEIGHTS = (
+    "1",
+    "1 + 1 / (2 * u), -1 / (2 * u), where u = h before / h",
+    "the integral of the parabola through the last three, in lambda",
+)
 
 
 def multistep_rows(settings: SchedulerSettings, num_steps: int) -> list[Row]:
@@ -51,6 +56,16 @@ def multistep_rows(settings: SchedulerSettings, num_steps: int) -> list[Row]:
 def kept_by(algorithm: str) -> Keeps:
     """Tell what an algorithm makes a polynomial of."""
     return "eps" if algorithm == "dpmsolver" else "z0"
+
+
+def formula_of(algorithm: str, weights: str, base: str = "r") -> Formula:
+    """Write down what `integrate` computes."""
+    if algorithm == "dpmsolver":
+        return Formula("s' / s", "n' * (1 - exp(h))", weights, base=base)
+    if algorithm == "dpmsolver++":
+        return Formula("n' / n", "s' * (1 - exp(-h))", weights, base=base)
+    fresh = "n' * sqrt(1 - exp(-2 * h))"
+    return Formula("exp(-h) * n' / n", "s' * (1 - exp(-2 * h))", weights, fresh, base)
 
 
 def _order(settings: SchedulerSettings, row: int, rows: int) -> int:
@@ -83,6 +98,7 @@ METHODS = tuple(
             "lower_order_final": True, "euler_at_final": False, "use_lu_lambdas": False,
             "rescale_betas_zero_snr": False,
         },
+        formula=formula_of(algorithm, MULTISTEP_WEIGHTS[order - 1]),
         keeps=kept_by(algorithm), order=str(order), calls="N",
         source=f"Lu et al. 2022, arXiv:{'2206.00927' if begin == 'dpm' else '2211.01095'}",
         noise="always" if end else "never", predictions=SOLVER_PREDICTIONS,

@@ -12,6 +12,7 @@ from sdloop.sampler.methods.dpm_multistep import (
     DPM_OPTIONS,
     FAMILIES,
     SOLVER_PREDICTIONS,
+    formula_of,
     kept_by,
 )
 from sdloop.sampler.methods.exponential import Factors, integrate
@@ -19,6 +20,12 @@ from sdloop.sampler.methods.method import Method
 from sdloop.sampler.settings import SchedulerSettings
 from sdloop.sampler.sigmas import solver_way
 from sdloop.sampler.table import Row
+
+SINGLESTEP_WEIGHTS = (
+    "1",
+    "1 / (2 * u), 1 - 1 / (2 * u), where u = h to the newest / h",
+    "the integral of the line through the group's newest and first, in lambda",
+)
 
 
 def singlestep_rows(settings: SchedulerSettings, num_steps: int) -> list[Row]:
@@ -76,6 +83,7 @@ METHODS = tuple(
     Method(
         f"{begin}_{order}s{end}", "DPMSolverSinglestepScheduler", singlestep_rows,
         DPM_OPTIONS | {"lower_order_final": False},
+        formula=formula_of(algorithm, SINGLESTEP_WEIGHTS[order - 1], "the group's first"),
         keeps=kept_by(algorithm), order=str(order), calls="N",
         source=f"Lu et al. 2022, arXiv:{'2206.00927' if begin == 'dpm' else '2211.01095'}",
         noise="always" if end else "never", predictions=SOLVER_PREDICTIONS,

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from math import sqrt
 
-from sdloop.sampler.methods.method import SPACED, SPREAD_OPTIONS, Method
+from sdloop.sampler.methods.method import SPACED, SPREAD_OPTIONS, Formula, Method
 from sdloop.sampler.settings import SchedulerSettings
 from sdloop.sampler.sigmas import ode_sigmas
 from sdloop.sampler.table import Level, Row
 
 KARRAS = "Karras et al. 2022, arXiv:2206.00364"
 ODE_OPTIONS = SPACED | SPREAD_OPTIONS
+EULER = Formula("s' / s", "s' * (sigma' - sigma)")
 
 
 def euler_rows(settings: SchedulerSettings, num_steps: int) -> list[Row]:
@@ -49,11 +50,14 @@ METHODS = (
             "timestep_type": "discrete", "rescale_betas_zero_snr": False,
             "final_sigmas_type": "zero",
         },
-        keeps="eps", order="1", calls="N", source=KARRAS, scales_noise=True,
+        formula=EULER, keeps="eps", order="1", calls="N", source=KARRAS, scales_noise=True,
     ),
     Method(
         "euler_ancestral", "EulerAncestralDiscreteScheduler", euler_ancestral_rows,
         SPACED | {"rescale_betas_zero_snr": False},
+        formula=Formula(
+            "s' / s", "s' * (sigma'^2 / sigma - sigma)", c="n' * sqrt(1 - (sigma' / sigma)^2)"
+        ),
         keeps="eps", order="1", calls="N", noise="always", aliases=("euler_a",),
         source="k-diffusion, after Song et al. 2021, arXiv:2011.13456", scales_noise=True,
         predictions=("epsilon", "v_prediction"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from sdloop.machine.errors import UserError
-from sdloop.sampler.methods.method import SPREAD_OPTIONS, Method
+from sdloop.sampler.methods.method import SPREAD_OPTIONS, Formula, Method
 from sdloop.sampler.settings import SchedulerSettings
 from sdloop.sampler.sigmas import SPREADS
 from sdloop.sampler.table import Floats, Level, Row
@@ -53,6 +53,7 @@ METHODS = (
             "shift": 1.0, "use_dynamic_shifting": False, "shift_terminal": None,
             "invert_sigmas": False, "stochastic_sampling": False,
         },
+        formula=Formula("1", "n' - n"),
         keeps="output", order="1", calls="N", noise="with stochastic_sampling",
         source="Lipman et al. 2023, arXiv:2210.02747",
         predictions=("flow_prediction",), fixed={"prediction_type": "flow_prediction"},

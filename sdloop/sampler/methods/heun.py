@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sdloop.sampler.methods.euler import KARRAS, ODE_OPTIONS
+from sdloop.sampler.methods.euler import EULER, KARRAS, ODE_OPTIONS
 from sdloop.sampler.methods.method import SD_BETAS, Method
 from sdloop.sampler.settings import SchedulerSettings
 from sdloop.sampler.sigmas import ode_sigmas, time_of, trained_sigmas
@@ -59,10 +59,14 @@ def _slope(
 METHODS = (
     Method(
         "heun", "HeunDiscreteScheduler", heun_rows, ODE_OPTIONS | SD_BETAS | {"clip_sample": False},
+        formula=EULER._replace(w="1; then 1/2, 1/2", base="the step's first"),
         keeps="eps", order="2", calls="2 N - 1", source=KARRAS, scales_noise=True,
     ),
     Method(
         "dpm2", "KDPM2DiscreteScheduler", dpm2_rows, ODE_OPTIONS | SD_BETAS,
+        formula=EULER._replace(
+            w="1, to sqrt(sigma * sigma'); then 1, of the middle's", base="the step's first"
+        ),
         keeps="eps", order="2", calls="2 N - 1", aliases=("kdpm2",), scales_noise=True,
         source="Lu et al. 2022, arXiv:2206.00927", predictions=("epsilon", "v_prediction"),
     ),

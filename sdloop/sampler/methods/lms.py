@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from sdloop.sampler.methods.euler import ODE_OPTIONS
-from sdloop.sampler.methods.method import Method
+from sdloop.sampler.methods.method import Formula, Method
 from sdloop.sampler.settings import SchedulerSettings
 from sdloop.sampler.sigmas import ode_sigmas
 from sdloop.sampler.table import Floats, Level, Row
@@ -47,6 +47,10 @@ def _integrals(known: Floats, to: float) -> list[float]:
 METHODS = (
     Method(
         "lms", "LMSDiscreteScheduler", lms_rows, ODE_OPTIONS,
+        formula=Formula(
+            "s' / s", "s'", "the integrals of L_k(sigma) over [sigma, sigma'], k up to 4",
+            letters="L_k: Lagrange's polynomials through the last sigmas",
+        ),
         keeps="eps", order="4", calls="N", source="k-diffusion, after Adams and Bashforth, 1883",
         scales_noise=True,
     ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from sdloop.sampler.settings import SchedulerSettings
 from sdloop.sampler.table import Keeps, Row
@@ -16,11 +16,34 @@ SPREAD_OF = {
     "use_lu_lambdas": "lu",
     "use_flow_sigmas": "flow",
 }
+ALIGNED = ("ays", "ays_xl")  # which are for Stable Diffusion's sigmas
 SPREAD_OPTIONS = dict.fromkeys(list(SPREAD_OF)[:3], False)
 SPACED = {"timestep_spacing": "linspace", "steps_offset": 0}
 SD_BETAS = {"beta_start": 0.00085, "beta_end": 0.012}
 CLIPPED = {"thresholding": False, "clip_sample": False}
 FLOW_OPTIONS = {"use_flow_sigmas": False, "flow_shift": 1.0, "use_dynamic_shifting": False}
+
+
+class Formula(NamedTuple):
+    """A row's coefficients in writing, between a frame at s, n and one at s', n'.
+
+    `sdloop.sampler.explain.LETTERS` says what the common letters mean.
+
+    Attributes:
+        a: Of the base frame.
+        b: Of the mixture.
+        w: The mixture's weights, newest first.
+        c: Of fresh noise.
+        base: The frame that a row starts from.
+        letters: What letters of its own mean.
+    """
+
+    a: str
+    b: str
+    w: str = "1"
+    c: str = "0"
+    base: str = "r"
+    letters: str = ""
 
 
 @dataclass(frozen=True)
@@ -32,6 +55,7 @@ class Method:
         scheduler: The class of diffusers whose frames it makes.
         rows: (settings, num_steps) -> the rows of its table.
         options: What that class reads beside its betas and what it predicts, with its defaults.
+        formula: Its coefficients in writing.
         keeps: What rows keep for the mixtures.
         order: Of its error; a number, or from which to which.
         calls: How often the network is asked, N steps given.
@@ -51,6 +75,7 @@ class Method:
     scheduler: str
     rows: Callable[[SchedulerSettings, int], list[Row]]
     options: Mapping[str, Any]
+    formula: Formula
     keeps: Keeps
     order: str
     calls: str
@@ -67,4 +92,5 @@ class Method:
     @property
     def spreads(self) -> tuple[str, ...]:
         """Return how its levels can be spread, beside as they were trained."""
-        return tuple(name for option, name in SPREAD_OF.items() if option in self.options)
+        named = tuple(name for option, name in SPREAD_OF.items() if option in self.options)
+        return named + (ALIGNED if "karras" in named and "epsilon" in self.predictions else ())

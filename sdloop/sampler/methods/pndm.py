@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from sdloop.machine.errors import UserError
-from sdloop.sampler.methods.method import Method
+from sdloop.sampler.methods.method import Formula, Method
 from sdloop.sampler.methods.transfer import output_transfer
 from sdloop.sampler.noise_levels import NoiseLevels, space_timesteps
 from sdloop.sampler.settings import SchedulerSettings
@@ -100,6 +100,10 @@ METHODS = (
             "timestep_spacing": "leading", "steps_offset": 0, "set_alpha_to_one": False,
             "skip_prk_steps": False,
         },
+        formula=Formula(
+            "s' / s", "n' - n * s' / s", "55/24, -59/24, 37/24, -9/24; fewer at first",
+            base="r; in row 1, 0",
+        ),
         keeps="output", order="4", calls="N + 1, with Runge-Kutta N + 9",
         source="Liu et al. 2022, arXiv:2202.09778", predictions=("epsilon", "v_prediction"),
     ),

@@ -14,7 +14,7 @@ import numpy as np
 
 from sdloop.machine.errors import UserError
 from sdloop.sampler.methods.dpm_multistep import SOLVER_OPTIONS, SOLVER_PREDICTIONS
-from sdloop.sampler.methods.method import SPACED, Method
+from sdloop.sampler.methods.method import SPACED, Formula, Method
 from sdloop.sampler.settings import SchedulerSettings
 from sdloop.sampler.sigmas import solver_way
 from sdloop.sampler.table import Keeps, Level, Row
@@ -45,7 +45,8 @@ def unipc_rows(settings: SchedulerSettings, num_steps: int) -> list[Row]:
             float, _weights(settings, levels, row, order, corrects=False)
         )
         a = _ratio(settings, start, end)
-        if row > 0 and row - 1 not in settings.disable_corrector:
+        corrects = row > 0 and row - 1 not in settings.disable_corrector
+        if corrects:
             corrected = _weights(settings, levels, row - 1, before, corrects=True)
             predicted = _weights(settings, levels, row - 1, before, corrects=False)
             for source, weight in corrected.items():
@@ -54,7 +55,7 @@ def unipc_rows(settings: SchedulerSettings, num_steps: int) -> list[Row]:
         b = end.signal if settings.predict_x0 else end.noise
         weights = {source: weight / b for source, weight in step.items()}
         keeps: Keeps = "z0" if settings.predict_x0 else "eps"
-        rows.append(Row(t, start, start, end, row, a, b, weights, 0.0, keeps))
+        rows.append(Row(t, start, start, end, row, a, b, weights, 0.0, keeps, corrects))
     return rows
 
 
@@ -109,6 +110,10 @@ METHODS = (
             "shift_terminal": None,
         },
         allowed={"shift_terminal": (None,)},
+        formula=Formula(
+            "n' / n", "s'",
+            "the predictor's, and what the corrector changes of the row before (eq. 3)",
+        ),
         keeps="z0", order="1 to 3, and 1 more by correction", calls="N",
         source="Zhao et al. 2023, arXiv:2302.04867", predictions=SOLVER_PREDICTIONS,
     ),

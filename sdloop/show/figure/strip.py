@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from sdloop.show.difference import DifferenceMaps, viridis
 from sdloop.show.figure.figure import (
@@ -18,6 +18,7 @@ from sdloop.show.figure.figure import (
     draw_color_bar,
     font_of,
     new_canvas,
+    text_width,
     write_canvas,
 )
 from sdloop.show.film.gif import enlarge
@@ -46,6 +47,7 @@ def write_strip(
     stages: Sequence[int],
     scale: int = 1,
     color_bar: bool = False,
+    marks: Sequence[str] = (),
 ) -> None:
     """Draw the stages side by side, each over its difference map.
 
@@ -56,6 +58,7 @@ def write_strip(
         stages: The steps to show, counted from 0: stage k is frame k + 1 over difference k.
         scale: Whole factor by which to enlarge small pictures.
         color_bar: Whether all maps share one scale, to draw once beside them.
+        marks: A word for each step, such as `Table.marks`, to write beside its number.
     """
     height, width = (side * scale for side in images.shape[1:3])
     text = max(14, round(width / 15))
@@ -73,8 +76,8 @@ def write_strip(
         left = layout.gap + column * step
         center = left + layout.column // 2
         inset = left + (layout.column - width) // 2
-        font = font_of(text)
-        draw.text((center, top - text // 2), f"step {stage}", INK, font, anchor="ms")
+        mark = marks[stage] if marks else ""
+        _write_label(draw, (center, top - text // 2), f"step {stage}", mark, layout)
         colored = viridis()[maps.indices[stage]]
         canvas.paste(Image.fromarray(enlarge(images[stage + 1], scale)), (inset, top))
         canvas.paste(Image.fromarray(enlarge(colored, scale)), (inset, bottom))
@@ -88,3 +91,15 @@ def write_strip(
         left = layout.gap + len(stages) * step
         draw_color_bar(canvas, (left, bottom), height, layout.small, bar)
     write_canvas(path, canvas)
+
+
+def _write_label(
+    draw: ImageDraw.ImageDraw, middle: tuple[int, int], label: str, mark: str, layout: _Layout
+) -> None:
+    """Write a stage's label over its column, and what sets the step apart behind it, smaller."""
+    x, y = middle
+    space = layout.small // 2 if mark else 0
+    left = x - (text_width(label, layout.text) + space + text_width(mark, layout.small)) // 2
+    draw.text((left, y), label, INK, font_of(layout.text), anchor="ls")
+    beside = left + text_width(label, layout.text) + space
+    draw.text((beside, y), mark, PALE_INK, font_of(layout.small), anchor="ls")

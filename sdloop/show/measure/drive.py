@@ -61,16 +61,17 @@ def split_steps(
     table: Table,
     guidance_scale: float,
     noise: Tensor | None = None,
+    guidance_factor: Tensor | None = None,
 ) -> Drive:
     """Split each step into what rescaling, the unconditional output, guidance and noise did.
 
     A row takes its base frame to z_next = a base + b sum_k w_k kept_k + c noise, with
-    kept_k = p_k z_k + q_k output_k, and each output is uncond + s (cond - uncond). So frame row + 1
-    differs from its base frame by the sum of
+    kept_k = p_k z_k + q_k output_k, and each output is f (uncond + s (cond - uncond)), where f is 1
+    unless the guided output is rescaled. So frame row + 1 differs from its base frame by the sum of
 
         rescaling = (a - 1) base + b sum_k w_k p_k z_k
-        uncond    = b sum_k w_k q_k uncond_k
-        guidance  = b sum_k w_k q_k s (cond_k - uncond_k)
+        uncond    = b sum_k w_k q_k f_k uncond_k
+        guidance  = b sum_k w_k q_k f_k s (cond_k - uncond_k)
         noise     = c noise
 
     Added up along the base frames, these say how far each of the four has moved each frame from
@@ -85,6 +86,7 @@ def split_steps(
         table: The table that made them.
         guidance_scale: s.
         noise: float32 (rows, 4, h, w), the fresh noise; None where the table adds none.
+        guidance_factor: float32 (rows,), f; None where nothing is rescaled.
 
     Returns:
         The parts, which sum to the step to float64's rounding.
@@ -95,6 +97,8 @@ def split_steps(
     guided, added = torch.zeros_like(rescaled), torch.zeros_like(rescaled)
     if guidance is not None:
         pull = guidance_scale * guidance.double() / _column(table.guidance_from_output)
+        if guidance_factor is not None:
+            pull *= guidance_factor.double().reshape(-1, 1, 1, 1)
         guided = _column(table.b) * _mixed(table.w * table.q, pull)
     if noise is not None:
         added = _column(table.c) * noise.double()

@@ -26,8 +26,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RunMeasures:
-    """All measures of a run; each part says what its numbers mean."""
+    """All measures of a run; each part says what its numbers mean.
 
+    `table` is the one that made the run.
+    """
+
+    table: Table
     steps: StepMeasures
     drive: Drive
     commitment: Commitment
@@ -45,6 +49,9 @@ class RunMeasures:
             "settled_share": self.commitment.curve[1:],
             **placement,
             **{f"energy_{name.replace(' ', '_')}": energy for name, energy in bands},
+            "base_frame": self.table.base,
+            "tries": self.table.tries.astype(np.int64),
+            "corrects": (self.table.retakes | self.table.corrects).astype(np.int64),
         }
 
     def facts(self) -> dict[str, Any]:
@@ -87,6 +94,7 @@ def measure_run(
     final = images[-1]
     on_object = object_mask(final) if mask is None else torch.from_numpy(mask).to(images.device)
     return RunMeasures(
+        table,
         measure_steps(trajectory, table, maps),
         split_steps(
             trajectory.latents,
@@ -94,6 +102,7 @@ def measure_run(
             table,
             guidance_scale,
             trajectory.noise(table),
+            trajectory.guidance_factor,
         ),
         measure_commitment(images, tolerance),
         frequency_timeline(images),

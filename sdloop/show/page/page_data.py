@@ -22,7 +22,13 @@ from sdloop.show.difference import scale_to_indices, viridis
 from sdloop.show.page.charts import charts_of
 from sdloop.show.page.packing import pack
 
-COUNTERS = ("row", "timestep", "base_frame", "tries")  # in the table, but no number to chart
+COUNTERS = (
+    "row",
+    "timestep",
+    "base_frame",
+    "tries",
+    "corrects",
+)  # in the table, but no number to chart
 PAGE_BYTES = 7_850_000  # for the data of a single run; the page around them takes about 80,000
 SHARED_PAGE_BYTES = 6_000_000  # for the data of one of several runs
 BASE64_GROWTH = 4 / 3
@@ -163,6 +169,7 @@ def _facts(run: PageRun) -> dict[str, Any]:
         schedule.timesteps.tolist(),
         schedule.base.tolist(),
         (schedule.signal_to**2).tolist(),
+        schedule.marks,
         strict=True,
     )
     return {
@@ -175,8 +182,8 @@ def _facts(run: PageRun) -> dict[str, Any]:
         "height": run.images.shape[1],
         "width": run.images.shape[2],
         "table": [
-            {"timestep": timestep, "base_frame": base_frame, "signal_power": signal_power}
-            for timestep, base_frame, signal_power in rows
+            {"timestep": time, "base_frame": base, "signal_power": signal_power, "mark": mark}
+            for time, base, signal_power, mark in rows
         ],
         "stages": list(run.stages),
         "columns": list(run.columns),

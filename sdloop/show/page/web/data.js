@@ -9,6 +9,7 @@
  * @property {number} timestep
  * @property {number} base_frame  The frame that the step starts from.
  * @property {number} signal_power  The signal's share of the power in the frame that it makes.
+ * @property {"" | "tries" | "again" | "corrects"} mark  What sets it apart from a plain step.
  */
 
 /**

@@ -131,11 +131,15 @@ export function describe(run, frame) {
   const step = frame - 1;
   const row = run.facts.table[step];
   if (!row) return `Frame 0 of ${run.rows}: pure noise, before the first step.`;
-  const { timestep, base_frame: base, signal_power: signal } = row;
-  const correction =
-    base === step ? "" : ` This step is a correction: it starts again from frame ${base}.`;
+  const { timestep, base_frame: base, signal_power: signal, mark } = row;
+  const words = {
+    "": "",
+    tries: " This step only tries: no later one goes on from its frame.",
+    again: ` This step is a correction: it starts again from frame ${base}.`,
+    corrects: ` This step also corrects frame ${base}, from which it starts.`,
+  };
   return (
     `Frame ${frame} of ${run.rows}, made by step ${step} at timestep ${timestep}: ` +
-    `${percent(signal)} signal and ${percent(1 - signal)} noise, by power.${correction}`
+    `${percent(signal)} signal and ${percent(1 - signal)} noise, by power.${words[mark]}`
   );
 }

@@ -3,6 +3,7 @@
 /** @import { Runs } from "./runs.js" */
 import { element, html } from "./dom.js";
 import { paintFilm } from "./film.js";
+import { markFilm, noteMarks } from "./marks.js";
 import { describe } from "./runs.js";
 import { percent } from "./text.js";
 
@@ -36,6 +37,8 @@ export class Transport {
     element("on", HTMLElement).addEventListener("click", () => this.scrub(this.#position + 1));
     document.addEventListener("keydown", (event) => this.#onKey(event));
     this.#makeStages();
+    markFilm(element("marks", HTMLElement), runs);
+    noteMarks(element("marks-note", HTMLElement), runs);
   }
 
   #makeStages() {
