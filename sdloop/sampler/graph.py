@@ -15,6 +15,7 @@ from torch import Tensor
 
 from sdloop.sampler.buffers import RowBuffers
 from sdloop.sampler.loop import Step, check_noise
+from sdloop.sampler.step import Number
 from sdloop.sampler.table import Table
 
 
@@ -94,7 +95,7 @@ class GraphWalker:
         predict: Capturable,
         table: Table,
         z: Tensor,
-        guidance_scale: float = 1.0,
+        guidance_scale: Number = 1.0,
         noise: Tensor | None = None,
         returned: Sequence[Tensor] = (),
     ) -> Iterator[Step]:
@@ -152,7 +153,7 @@ class _Captured:
             and self._predict.take_over(predict)
         )
 
-    def start(self, z: Tensor, guidance_scale: float, noise: Tensor | None) -> None:
+    def start(self, z: Tensor, guidance_scale: Number, noise: Tensor | None) -> None:
         """Go to row 0."""
         self.start_number += 1
         self._buffers.start(z, guidance_scale, noise)
