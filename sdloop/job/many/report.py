@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sdloop.job.plan import Plan
 
 TABLE_FILE, FINAL_SHEET, COMMITMENT_SHEET = "sweep.parquet", "final.png", "commitment.png"
+DARKEST_SHARE = 0.02  # of a run's pixels: as many may settle before the dark end
 RUNS_AT_ONCE = 500  # in a group of the table's rows
 Cell = NDArray[np.uint8] | None
 
@@ -69,10 +70,13 @@ def _write_sheets(
         "The last frame of each run",
         [None if one is None else one.final for one in summaries()],
     )
+    # few pixels settle early: the dark end is where the first of any run's have
+    low = min(float(np.quantile(one.settled, DARKEST_SHARE)) for one in summaries() if one)
     settled = [
-        None if one is None else color_of(one.settled.astype(np.float32)) for one in summaries()
+        None if one is None else color_of((one.settled.astype(np.float32) - low) / (1 - low or 1))
+        for one in summaries()
     ]
-    bar = ColorBar("0%", "100%", "of the steps")
+    bar = ColorBar(f"{low:.0%}", "100%", "of the steps")
     draw(COMMITMENT_SHEET, "When each pixel settled", settled, bar)
     count = max(len(plan.stages) for plan in plans)
     for stage in range(count):
