@@ -117,7 +117,7 @@ def imported_packages():
 def test_every_import_is_declared():
     distributions = metadata.packages_distributions()
     groups = declared()
-    users = names_of([*groups[""], *groups["mp4"]])
+    users = names_of([*groups[""], *groups["mp4"], *groups["sweep"]])
     imported = imported_packages()
     assert {"torch", "yaml", "PIL"} <= imported
     # Triton comes with torch's builds for CUDA, and is used only there

@@ -2,7 +2,7 @@
 
 import difflib
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -214,6 +214,23 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
         UserError: One line that names the file, the key, the value and what is allowed.
     """
     path = Path(path)
+    values, text = read_values(path, overrides)
+    return check_values(values, path, text, overrides)
+
+
+def read_values(path: Path, overrides: Sequence[str] = ()) -> tuple[dict[str, Any], str]:
+    """Read a config file and put overrides over it; nothing is checked but the spelling.
+
+    Args:
+        path: As of `load_config`.
+        overrides: As of `load_config`.
+
+    Returns:
+        The values, and the file's text.
+
+    Raises:
+        UserError: The file is no YAML mapping, or an override no `key=value`.
+    """
     text = _read_text(path)
     values = _mapping_of(text, path)
     _drop_capture(values)
@@ -221,6 +238,26 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
         _apply_override(values, override)
     if "output" not in values:
         values["output"] = _default_output(path)
+    return values, text
+
+
+def check_values(
+    values: Mapping[str, Any], path: Path, text: str, overrides: Sequence[str] = ()
+) -> RunConfig:
+    """Make a config of values that `read_values` read.
+
+    Args:
+        values: By key.
+        path: The file, for messages.
+        text: Its text, for messages.
+        overrides: What was put over it, for messages.
+
+    Returns:
+        The checked config.
+
+    Raises:
+        UserError: As of `load_config`.
+    """
     try:
         return RunConfig.model_validate(values)
     except ValidationError as error:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from sdloop.job.plan import Plan
     from sdloop.model.family import Conditioning, Family
+    from sdloop.sampler.step import Number
     from sdloop.sampler.table import Table
 
 
@@ -68,7 +69,7 @@ class Engine:
         table: Table,
         z: Tensor,
         conditioning: Conditioning,
-        guidance_scale: float,
+        guidance_scale: Number,
         noise: Tensor | None = None,
         returned: Sequence[Tensor] = (),
         guidance_rescale: float = 0.0,
@@ -82,7 +83,8 @@ class Engine:
             table: The sampler's.
             z: float32 (samples, channels, h, w), frame 0, on the networks' device.
             conditioning: What the family made of the prompts.
-            guidance_scale: s in uncond + s (cond - uncond).
+            guidance_scale: s in uncond + s (cond - uncond); a tensor (samples, 1, 1, 1) gives each
+                sample its own.
             noise: float32 (rows, samples, channels, h, w), on the networks' device; None where the
                 table adds none.
             returned: What the network returned in the first rows of this very walk, where that is

@@ -96,11 +96,12 @@ class Plan(Prepared):
         return identity_of(self.config)
 
 
-def prepare(config: RunConfig) -> Prepared:
+def prepare(config: RunConfig, source: ModelSource | None = None) -> Prepared:
     """Do every check that needs no network library; a mistake is told at once.
 
     Args:
         config: As the user wrote it.
+        source: The config's model, where it was found before.
 
     Returns:
         The run, but for its device.
@@ -111,7 +112,7 @@ def prepare(config: RunConfig) -> Prepared:
     check_device(config.device)
     if "mp4" in config.export.formats and find_spec("av") is None:
         raise UserError("export.formats = mp4: needs PyAV; pip install 'sdloop[mp4]'")
-    source = find(config.model, config.model_config_from)
+    source = source or find(config.model, config.model_config_from)
     size = _size(config, source)
     settings = settings_of(config, source)
     table = make_table(settings, config.scheduler.num_steps)

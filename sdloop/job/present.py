@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from sdloop.show.difference import DifferenceMaps
     from sdloop.show.measure.whole_run import RunMeasures
     from sdloop.show.page.page_data import PageRun
+
+
+PARTS = ("animations", "strip", "measures", "frames", "page")  # of what is written of a run
 
 
 @dataclass(frozen=True)
@@ -115,6 +119,23 @@ def export_run(
     Returns:
         What was shown.
     """
+    shown = show(plan, trajectory, vae, stages)
+    export_shown(plan, folder, shown, stages)
+    return shown
+
+
+def export_shown(
+    plan: Plan, folder: Path, shown: Shown, stages: Stages, parts: Collection[str] = PARTS
+) -> None:
+    """Write what is shown of a run.
+
+    Args:
+        plan: The run's.
+        folder: Where to.
+        shown: Its pictures and numbers.
+        stages: Are told of what happens.
+        parts: Which of PARTS to write.
+    """
     from sdloop.show.difference import viridis
     from sdloop.show.figure.measures import write_measures
     from sdloop.show.figure.png import write_frames
@@ -123,23 +144,25 @@ def export_run(
     from sdloop.show.page.page import write_page
 
     export, scale = plan.config.export, plan.scale
-    shown = show(plan, trajectory, vae, stages)
     images, maps = shown.images, shown.maps
-    with stages.stage("animate"):
-        write_animations(
-            folder, images, maps, export.formats, export.delay_ms, export.hold_ms, scale
-        )
+    if "animations" in parts:
+        with stages.stage("animate"):
+            write_animations(
+                folder, images, maps, export.formats, export.delay_ms, export.hold_ms, scale
+            )
     with stages.stage("export"):
         color_bar = plan.config.difference.scale == "global"
         marks = plan.table.marks
-        write_strip(folder / STRIP_FILE, images, maps, plan.stages, scale, color_bar, marks)
-        write_measures(folder, shown.measures, images[-1], scale, plan.guided)
-        if export.png_frames:
+        if "strip" in parts:
+            write_strip(folder / STRIP_FILE, images, maps, plan.stages, scale, color_bar, marks)
+        if "measures" in parts:
+            write_measures(folder, shown.measures, images[-1], scale, plan.guided)
+        if export.png_frames and "frames" in parts:
             write_frames(folder / FRAMES_FOLDER, images)
             write_frames(folder / DIFFERENCES_FOLDER, maps.indices, viridis())
-    with stages.stage("page"):
-        write_page(folder / PAGE_FILE, [page_run(plan, folder, shown)], SHOWN_KEYS)
-    return shown
+    if "page" in parts:
+        with stages.stage("page"):
+            write_page(folder / PAGE_FILE, [page_run(plan, folder, shown)], SHOWN_KEYS)
 
 
 def page_run(plan: Plan, folder: Path, shown: Shown) -> PageRun:

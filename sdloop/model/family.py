@@ -29,6 +29,22 @@ class Conditioning:
     embeddings: Tensor
     guided: bool
 
+    @classmethod
+    def joined(cls, each: Sequence[Conditioning]) -> Conditioning:
+        """Put samples side by side, all unconditional rows first.
+
+        Args:
+            each: Of one family, all guided or none.
+
+        Returns:
+            What conditions all samples at once, in order.
+        """
+        import torch
+
+        parts = [one.embeddings.chunk(2 if one.guided else 1) for one in each]
+        halves = [torch.cat(half) for half in zip(*parts, strict=True)]
+        return cls(torch.cat(halves), each[0].guided)
+
 
 class Predictor(Protocol):
     """A network that a walk asks, with all that conditions it.

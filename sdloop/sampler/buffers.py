@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sdloop.sampler.slots import Slots
-from sdloop.sampler.step import COEFFICIENTS, Coefficients, guide, keep, predict_clean, step
+from sdloop.sampler.step import COEFFICIENTS, Coefficients, Number, guide, keep, predict_clean, step
 from sdloop.sampler.table import Table
 
 
@@ -23,7 +23,7 @@ class RowBuffers:
         numbers: (rows, coefficients + slots), the table's COEFFICIENTS and its weights by slot.
         base: int64 (rows,), the frame that each row starts from.
         slot: int64 (rows,), where each row keeps something.
-        guidance_scale: (1,).
+        guidance_scale: (samples, 1, 1, 1).
         guidance_rescale: (1,), or None where nothing is rescaled.
         latents: (rows + 1, samples, channels, h, w).
         z0_hat: (rows, samples, channels, h, w).
@@ -86,7 +86,7 @@ class RowBuffers:
             numbers=on_device(np.concatenate([*columns, slots.weights], axis=1).astype(np.float32)),
             base=on_device(table.base),
             slot=on_device(slots.of_row),
-            guidance_scale=torch.ones(1, device=device),
+            guidance_scale=torch.ones((shape[0], 1, 1, 1), device=device),
             guidance_rescale=torch.zeros(1, device=device) if rescaled else None,
             latents=stack(rows + 1),
             z0_hat=stack(rows),
@@ -98,19 +98,23 @@ class RowBuffers:
         )
 
     def start(
-        self, z: Tensor, guidance_scale: float, noise: Tensor | None, guidance_rescale: float
+        self, z: Tensor, guidance_scale: Number, noise: Tensor | None, guidance_rescale: float
     ) -> None:
         """Go to row 0 of a new walk.
 
         Args:
             z: (samples, channels, h, w), frame 0.
-            guidance_scale: s in uncond + s (cond - uncond).
+            guidance_scale: s in uncond + s (cond - uncond); a tensor (samples, 1, 1, 1) gives each
+                sample its own.
             noise: As `self.noise`.
             guidance_rescale: phi of `guide`.
         """
         self.row.zero_()
         self.kept.zero_()
-        self.guidance_scale.fill_(guidance_scale)
+        if isinstance(guidance_scale, Tensor):
+            self.guidance_scale.copy_(guidance_scale)
+        else:
+            self.guidance_scale.fill_(guidance_scale)
         if self.guidance_rescale is not None:
             self.guidance_rescale.fill_(guidance_rescale)
         self.latents[0] = z

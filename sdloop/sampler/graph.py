@@ -15,6 +15,7 @@ from torch import Tensor
 
 from sdloop.sampler.buffers import RowBuffers
 from sdloop.sampler.loop import Step, check_noise
+from sdloop.sampler.step import Number
 from sdloop.sampler.table import Table
 
 
@@ -94,7 +95,7 @@ class GraphWalker:
         predict: Capturable,
         table: Table,
         z: Tensor,
-        guidance_scale: float = 1.0,
+        guidance_scale: Number = 1.0,
         noise: Tensor | None = None,
         returned: Sequence[Tensor] = (),
         guidance_rescale: float = 0.0,
@@ -158,7 +159,7 @@ class _Captured:
         )
 
     def start(
-        self, z: Tensor, guidance_scale: float, noise: Tensor | None, guidance_rescale: float
+        self, z: Tensor, guidance_scale: Number, noise: Tensor | None, guidance_rescale: float
     ) -> None:
         """Go to row 0."""
         self.start_number += 1

@@ -1,0 +1,197 @@
+"""Runs that share their calls of the network: which may, and their walk side by side."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from sdloop.job.forecast import estimate, no_room_for_loop
+from sdloop.machine.device import free_bytes, name_of
+from sdloop.machine.errors import UserError
+from sdloop.machine.memory import SHARE_OF_FREE, host_room_bytes, is_out_of_memory
+from sdloop.model.family import Conditioning
+from sdloop.sampler.loop import Denoised, Step, collect, fresh_noise, initial_noise
+from sdloop.sampler.trajectory import Trajectory
+
+if TYPE_CHECKING:
+    from sdloop.job.engine import Engine
+    from sdloop.job.plan import Plan
+
+MOST_TOGETHER = {"cpu": 8, "cuda": 16}  # beyond it a call gains little; see scripts/bench/sweep.py
+MOST_TEXTS = 256  # encoded prompts that are held; half a megabyte each for Stable Diffusion
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """One run of a walk side by side.
+
+    Attributes:
+        trajectory: What it captured; None if it failed.
+        error: Why it failed.
+        took_ms: Its share of the walk's time.
+        together: How many runs walked.
+    """
+
+    trajectory: Trajectory | None
+    error: UserError | None
+    took_ms: float
+    together: int
+
+
+class Texts:
+    """Encodes equal prompts once, each as a run alone does, to the bit."""
+
+    def __init__(self, engine: Engine) -> None:
+        """Encode nothing yet."""
+        self._engine = engine
+        self._known: OrderedDict[tuple[str, str | None], Conditioning] = OrderedDict()
+
+    def of(self, plan: Plan) -> Conditioning:
+        """Return what conditions a run.
+
+        Raises:
+            UserError: An embedding is not finite.
+        """
+        config = plan.config
+        negative = config.negative_prompt if plan.guided else None
+        key = (config.prompt, negative)
+        if key not in self._known:
+            negatives = None if negative is None else [negative]
+            models, family = self._engine.models, self._engine.family
+            self._known[key] = family.encode_text(models, [config.prompt], negatives)
+            if len(self._known) > MOST_TEXTS:
+                self._known.popitem(last=False)
+        self._known.move_to_end(key)
+        return self._known[key]
+
+
+def loads_alike(plan: Plan) -> tuple[object, ...]:
+    """Return a key that is equal for runs of one engine."""
+    config = plan.config
+    return (config.model, config.model_config_from, plan.device, plan.dtype, config.compile)
+
+
+def calls_alike(plan: Plan) -> tuple[object, ...]:
+    """Return a key that is equal for runs that can share calls of the network."""
+    table = plan.config.scheduler.model_dump_json()  # as settled: with the model, all of the table
+    rescale = plan.config.guidance_rescale
+    return (*loads_alike(plan), plan.latent_shape, plan.guided, rescale, table)
+
+
+def largest_together(plan: Plan) -> int:
+    """Choose how many runs of a kind walk side by side, by the memory that there is.
+
+    Args:
+        plan: One of them.
+
+    Returns:
+        At least 1.
+    """
+    from sdloop.machine.device import room_bytes
+
+    rooms = [host_room_bytes(), room_bytes(plan.device)]
+    together = MOST_TOGETHER.get(plan.device.type, 1)
+    while together > 1:
+        needed = [ledger.peak_bytes for ledger in estimate(plan, together)]
+        if all(
+            room is None or size <= SHARE_OF_FREE * room
+            for size, room in zip(needed, rooms, strict=False)
+        ):
+            break
+        together //= 2
+    return together
+
+
+def sample_together(
+    plans: Sequence[Plan], engine: Engine, texts: Texts, on_row: Callable[[int], None]
+) -> list[Sampled]:
+    """Sample runs that `calls_alike` says can share their calls.
+
+    Where there is no memory for all at once, half of them are tried, and so on.
+
+    Args:
+        plans: The runs'.
+        engine: The loaded networks.
+        texts: Of this engine.
+        on_row: Is told how many runs have taken one more row.
+
+    Returns:
+        One for each plan, in order; a run that failed says why, and the others stand.
+    """
+    started = time.perf_counter()
+    try:
+        denoised = _walk(plans, engine, texts, on_row)
+    except UserError as error:
+        if len(plans) == 1:
+            return [Sampled(None, error, 0, 1)]
+        denoised = None  # one of them: each is asked alone
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        denoised = None
+        if len(plans) == 1:
+            short = no_room_for_loop(plans[0], free_bytes(engine.models.device))
+            return [Sampled(None, UserError(str(short)), 0, 1)]
+    if denoised is None:  # tried again out here, so that the failed rows' tensors are freed
+        half = (len(plans) + 1) // 2
+        return [
+            one
+            for part in (plans[:half], plans[half:])
+            for one in sample_together(part, engine, texts, on_row)
+        ]
+    took_ms = (time.perf_counter() - started) * 1000 / len(plans)
+    return [_pick(plan, denoised, sample, took_ms, len(plans)) for sample, plan in enumerate(plans)]
+
+
+def _walk(
+    plans: Sequence[Plan], engine: Engine, texts: Texts, on_row: Callable[[int], None]
+) -> Denoised:
+    """Walk the loop once for all."""
+    first, device = plans[0], engine.models.device
+    conditioning = Conditioning.joined([texts.of(plan) for plan in plans])
+    seeds = [plan.config.seed for plan in plans]
+    rows = len(first.table)
+    z = first.table.init * initial_noise(seeds, *first.latent_shape).to(device)
+    noise = None
+    if first.table.noisy:
+        noise = fresh_noise(seeds, first.table, *first.latent_shape).to(device)
+    scales = [plan.config.guidance_scale for plan in plans]
+    guidance: float | Tensor = scales[0]
+    if len(set(scales)) > 1:
+        guidance = torch.tensor(scales, device=device).reshape(-1, 1, 1, 1)
+    rescale = first.config.guidance_rescale
+    steps = engine.walk(first.table, z, conditioning, guidance, noise, guidance_rescale=rescale)
+    return collect(_told(steps, engine, len(plans), on_row), z, rows)
+
+
+def _told(
+    steps: Iterable[Step], engine: Engine, runs: int, on_row: Callable[[int], None]
+) -> Iterator[Step]:
+    """Tell of every step; refuse damaged weights as soon as their hash is known."""
+    for step in steps:
+        if engine.weights_sha256.done():
+            engine.weights_sha256.result()
+        on_row(runs)
+        yield step
+
+
+def _pick(plan: Plan, denoised: Denoised, sample: int, took_ms: float, together: int) -> Sampled:
+    """Take one run out of the walk, if it is finite."""
+    timesteps = torch.from_numpy(plan.table.timesteps)
+    config = plan.config.model_dump(mode="json")
+    trajectory = Trajectory.of_sample(denoised, timesteps, config, sample)
+    bad = ~torch.isfinite(trajectory.latents[1:].flatten(1)).all(dim=1)
+    if bad.any():
+        row = int(bad.int().argmax())
+        error = UserError(
+            f"denoise: row {row} (timestep {plan.table.timesteps[row]:g}) gave values that are "
+            f"not finite in {name_of(plan.dtype)}; try dtype=float32"
+        )
+        return Sampled(None, error, took_ms, together)
+    return Sampled(trajectory, None, took_ms, together)

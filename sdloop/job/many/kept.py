@@ -1,0 +1,159 @@
+"""What a run of a sweep leaves in its folder, and whether that is there already."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sdloop.job.config import dump_config, load_config, write_config
+from sdloop.job.folder import (
+    ANIMATIONS,
+    COMMITMENT_FILE,
+    CONFIG_FILE,
+    DIFFERENCES_FOLDER,
+    FRAMES_FOLDER,
+    FREQUENCY_FILE,
+    GUIDANCE_FILE,
+    MANIFEST_FILE,
+    PAGE_FILE,
+    STEPS_FILE,
+    STRIP_FILE,
+    TRAJECTORY_FILE,
+    numbered_pictures,
+)
+from sdloop.job.many.summary import SUMMARY_FILE, Summary
+from sdloop.job.occupancy import clear, occupy
+from sdloop.machine.errors import UserError
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKL
+
+    from sdloop.job.events import Stages
+    from sdloop.job.plan import Plan, Prepared
+    from sdloop.sampler.trajectory import Trajectory
+
+
+@dataclass(frozen=True)
+class Made:
+    """A sampled run, and what its manifest says of how it was sampled.
+
+    Attributes:
+        plan: The run's.
+        trajectory: What it captured.
+        denoise_ms: Its share of the time of the calls that it shared.
+        together: How many runs shared these calls.
+        made_with: As `manifest.made_with` returns it.
+    """
+
+    plan: Plan
+    trajectory: Trajectory
+    denoise_ms: float
+    together: int
+    made_with: Mapping[str, Any]
+
+
+def files_of(plan: Prepared, keep: Collection[str]) -> list[Path]:
+    """Name every file that a run leaves.
+
+    Args:
+        plan: The run's.
+        keep: Of KEEPS.
+
+    Returns:
+        Its paths; what every run leaves comes first.
+    """
+    export, folder, rows = plan.config.export, plan.folder, len(plan.table)
+    names = [CONFIG_FILE, MANIFEST_FILE, SUMMARY_FILE]
+    if "trajectory" in keep:
+        names.append(TRAJECTORY_FILE)
+    if "animations" in keep:
+        names += [f"{name}.{suffix}" for suffix in export.formats for name in ANIMATIONS]
+    if "strip" in keep:
+        names.append(STRIP_FILE)
+    if "measures" in keep:
+        names += [STEPS_FILE, COMMITMENT_FILE, FREQUENCY_FILE]
+        names += [GUIDANCE_FILE] * plan.guided
+    if "page" in keep:
+        names.append(PAGE_FILE)
+    paths = [folder / name for name in names]
+    if export.png_frames and "frames" in keep:
+        paths += numbered_pictures(folder / FRAMES_FOLDER, rows + 1)
+        paths += numbered_pictures(folder / DIFFERENCES_FOLDER, rows)
+    return paths
+
+
+def is_finished(plan: Plan, keep: Collection[str]) -> bool:
+    """Tell whether a run's folder holds it with all that is to be kept."""
+    paths = files_of(plan, keep)
+    return _holds(plan) and all(path.is_file() for path in paths)
+
+
+def check_folder(plan: Plan) -> None:
+    """Never lay a run over something else that the user did not give up.
+
+    Raises:
+        UserError: The folder holds a run of another config, or files that are no run.
+    """
+    folder = plan.folder
+    if not folder.exists() or _holds(plan):
+        return
+    if (folder / CONFIG_FILE).is_file():
+        raise UserError(
+            f"{folder}: holds a run of another config; use another folder (output=...) or "
+            "--overwrite"
+        )
+    if any(not path.name.startswith(".") for path in folder.iterdir()):
+        raise UserError(
+            f"{folder}: holds files that are no run; use another folder (output=...) or --overwrite"
+        )
+
+
+def write_run(made: Made, vae: AutoencoderKL, keep: Collection[str], stages: Stages) -> Summary:
+    """Decode a run and write what is kept of it; its manifest comes last.
+
+    Args:
+        made: The run.
+        vae: The model's.
+        keep: Of KEEPS.
+        stages: Are told of what happens.
+
+    Returns:
+        The run's summary.
+    """
+    from sdloop.job.manifest import write_manifest
+    from sdloop.job.present import export_shown, show
+
+    plan, folder = made.plan, made.plan.folder
+    lean = plan
+    if "page" not in keep:  # nothing else shows z0_hat, and it takes half of the decoding
+        decode = plan.config.decode.model_copy(update={"z0_hat": False})
+        lean = replace(plan, config=plan.config.model_copy(update={"decode": decode}))
+    with occupy(folder):
+        shown = show(lean, made.trajectory, vae, stages)
+        clear(folder)
+        (folder / SUMMARY_FILE).unlink(missing_ok=True)
+        write_config(folder / CONFIG_FILE, plan.config)
+        if "trajectory" in keep:
+            made.trajectory.save(folder / TRAJECTORY_FILE)
+        export_shown(plan, folder, shown, stages, keep)
+        summary = Summary.of_run(plan, shown)
+        summary.save(folder / SUMMARY_FILE)
+        times = {"denoise": made.denoise_ms, **stages.timings_ms}
+        facts = {**made.made_with, "walked_together": made.together}
+        write_manifest(folder / MANIFEST_FILE, plan, facts, times, shown)
+    return summary
+
+
+def _holds(plan: Plan) -> bool:
+    """Tell whether the config that is saved in a run's folder says what the plan's does."""
+    path = plan.folder / CONFIG_FILE
+    try:
+        if not path.is_file():
+            return False
+        if path.read_bytes() == dump_config(plan.config).encode():  # spares most a YAML parse
+            return True
+        return load_config(path) == plan.config
+    except UserError:
+        return False

@@ -1,0 +1,171 @@
+"""What all runs of a sweep show together: contact sheets and a table."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sdloop.job.many.axes import places_of, short_keys
+from sdloop.job.many.summary import SUMMARY_FILE, Summary
+from sdloop.job.many.sweep import Sweep
+from sdloop.machine.files import replacing
+from sdloop.show.figure.figure import ColorBar, color_of
+from sdloop.show.figure.sheet import Side, write_sheet
+
+if TYPE_CHECKING:
+    from sdloop.job.plan import Plan
+
+TABLE_FILE, FINAL_SHEET, COMMITMENT_SHEET = "sweep.parquet", "final.png", "commitment.png"
+DARKEST_SHARE = 0.02  # of a run's pixels: as many may settle before the dark end
+RUNS_AT_ONCE = 500  # in a group of the table's rows
+Cell = NDArray[np.uint8] | None
+
+
+def difference_sheet(stage: int) -> str:
+    """Name the sheet of a stage's difference maps, counted from 0."""
+    return f"difference_{stage}.png"
+
+
+def write_report(sweep: Sweep, plans: Sequence[Plan]) -> None:
+    """Write sheets and table of every run that is there.
+
+    Args:
+        sweep: The sweep.
+        plans: Its runs', in order.
+
+    Raises:
+        UserError: A run's summary is damaged.
+    """
+    there = [(plan.folder / SUMMARY_FILE).is_file() for plan in plans]
+    if not any(there):
+        return
+
+    def summaries() -> Iterator[Summary | None]:
+        for plan, is_there in zip(plans, there, strict=True):
+            yield Summary.load(plan.folder / SUMMARY_FILE) if is_there else None
+
+    _write_sheets(sweep, plans, summaries)
+    if find_spec("pyarrow") is not None:
+        _write_table(sweep, summaries)
+
+
+def _write_sheets(
+    sweep: Sweep, plans: Sequence[Plan], summaries: Callable[[], Iterator[Summary | None]]
+) -> None:
+    """Write one sheet of each kind; pictures of one kind are held at a time."""
+    rows, columns, order = _sides(sweep)
+    folder = sweep.folder
+
+    def draw(name: str, heading: str, cells: Sequence[Cell], bar: ColorBar | None = None) -> None:
+        ordered = [[cells[index] for index in line] for line in order]
+        write_sheet(folder / name, ordered, heading, rows, columns, bar)
+
+    draw(
+        FINAL_SHEET,
+        "The last frame of each run",
+        [None if one is None else one.final for one in summaries()],
+    )
+    # few pixels settle early: the dark end is where the first of any run's have
+    low = min(float(np.quantile(one.settled, DARKEST_SHARE)) for one in summaries() if one)
+    settled = [
+        None if one is None else color_of((one.settled.astype(np.float32) - low) / (1 - low or 1))
+        for one in summaries()
+    ]
+    bar = ColorBar(f"{low:.0%}", "100%", "of the steps")
+    draw(COMMITMENT_SHEET, "When each pixel settled", settled, bar)
+    count = max(len(plan.stages) for plan in plans)
+    for stage in range(count):
+        picked = [None if one is None else _at_stage(one, stage, count) for one in summaries()]
+        peak = max(float(one[1].max()) for one in picked if one is not None)
+        maps = [
+            None if one is None else color_of(one[1].astype(np.float32) / (peak or 1))
+            for one in picked
+        ]
+        steps = {one[0] for one in picked if one is not None}
+        at = f"step {steps.pop()}" if len(steps) == 1 else f"stage {stage} (of 0 to {count - 1})"
+        bar = ColorBar("0", f"{peak:.0f}" if peak >= 10 else f"{peak:.2g}", "of 255")
+        draw(difference_sheet(stage), f"The difference maps of {at}", maps, bar)
+    for path in folder.glob("difference_*.png"):  # of an earlier sweep with more stages
+        number = path.stem.removeprefix("difference_")
+        if number.isdecimal() and int(number) >= count:
+            path.unlink()
+
+
+def _at_stage(summary: Summary, stage: int, count: int) -> tuple[int, NDArray[np.float16]]:
+    """Return a stage's row and map; of a run with fewer stages, that at the same share of them."""
+    last = len(summary.stages) - 1
+    index = round(stage * last / max(1, count - 1))
+    return int(summary.stages[index]), summary.differences[index]
+
+
+def _sides(sweep: Sweep) -> tuple[Side, Side, list[list[int]]]:
+    """Return the names of a sheet's rows and columns, and which run stands where."""
+    across = sweep.axes[sweep.columns]
+    down = [axis for index, axis in enumerate(sweep.axes) if index != sweep.columns]
+    short = short_keys(sweep.keys)
+    columns = Side(short[across.name], tuple(across.labels()))
+    places = places_of(down)
+    labels = [
+        " · ".join(axis.labels()[at] for axis, at in zip(down, place, strict=True))
+        for place in places
+    ]
+    rows = Side(" · ".join(short[axis.name] for axis in down), tuple(labels))
+    index_of = {run.place: index for index, run in enumerate(sweep.runs)}
+    order = []
+    for place in places:
+        before, after = place[: sweep.columns], place[sweep.columns :]
+        order.append([index_of[(*before, at, *after)] for at in range(len(across.values))])
+    return rows, columns, order
+
+
+def _write_table(sweep: Sweep, summaries: Callable[[], Iterator[Summary | None]]) -> None:
+    """Write a line a run and a step: the run's values, then all measures."""
+    import pyarrow
+    from pyarrow import parquet
+
+    types: dict[str, Any] = {}
+    for one in summaries():
+        if one is not None:
+            for name, column in one.columns.items():
+                types.setdefault(name, pyarrow.from_numpy_dtype(column.dtype))
+    values = {
+        key: pyarrow.array([_cell(run.values[key], mixed) for run in sweep.runs])
+        for key in sweep.keys
+        for mixed in [len({type(run.values[key]) for run in sweep.runs} - {type(None)}) > 1]
+    }
+    fields = [("run", pyarrow.string()), *((key, array.type) for key, array in values.items())]
+    fields += [("step", pyarrow.int64()), *types.items()]
+    schema = pyarrow.schema(fields)
+    path = sweep.folder / TABLE_FILE
+    with replacing(path) as temporary, parquet.ParquetWriter(temporary, schema) as writer:
+        group = []
+        for index, one in enumerate(summaries()):
+            if one is not None:
+                rows = len(next(iter(one.columns.values())))
+                columns: dict[str, Any] = {"run": pyarrow.repeat(sweep.runs[index].name, rows)}
+                columns |= {key: pyarrow.repeat(it[index], rows) for key, it in values.items()}
+                columns |= {"step": np.arange(rows), **one.columns}
+                whole = [
+                    columns[name] if name in columns else pyarrow.nulls(rows, kind)
+                    for name, kind in zip(schema.names, schema.types, strict=True)
+                ]
+                group.append(pyarrow.table(whole, schema=schema))
+            if len(group) == RUNS_AT_ONCE:
+                writer.write_table(pyarrow.concat_tables(group))
+                group.clear()
+        if group:
+            writer.write_table(pyarrow.concat_tables(group))
+
+
+def _cell(value: Any, mixed: bool) -> Any:  # noqa: ANN401 - YAML values
+    """Write a value as a column takes it: numbers and texts as they are, the rest as JSON."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and mixed:
+        return float(value)
+    if value is None or isinstance(value, str | int | float):
+        return value
+    return json.dumps(value)

@@ -1,0 +1,139 @@
+"""One process's networks, and what it makes of batches of runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sdloop.job.events import Listener, Stages, Warned
+from sdloop.job.many.batch import Sampled, Texts, loads_alike, sample_together
+from sdloop.job.many.kept import Made, write_run
+from sdloop.machine.errors import UserError, reason_of
+
+if TYPE_CHECKING:
+    from sdloop.job.engine import Engine
+    from sdloop.job.plan import Plan
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended.
+
+    Attributes:
+        folder: The run's.
+        error: Why it failed, in one line; None if it is written.
+    """
+
+    folder: Path
+    error: str | None = None
+
+
+class Workshop:
+    """Makes batches of runs; those that share a model share its loaded networks."""
+
+    def __init__(self, keep: Collection[str], listen: Listener) -> None:
+        """Load nothing yet.
+
+        Args:
+            keep: What each run leaves, of KEEPS.
+            listen: Gets stages of loading, and warnings.
+        """
+        self._keep, self._listen = keep, listen
+        self._warned: set[str] = set()
+        self._engine: Engine | None = None
+        self._texts: Texts | None = None
+        self._facts: dict[tuple[object, ...], Mapping[str, Any]] = {}
+
+    def make(self, plans: Sequence[Plan], on_row: Callable[[int], None]) -> list[Outcome]:
+        """Sample runs side by side, and write each.
+
+        Args:
+            plans: Of runs that can share their calls.
+            on_row: Is told how many runs have taken one more row.
+
+        Returns:
+            One for each run, in order. One that fails leaves the others as they are.
+        """
+        try:
+            engine, texts = self._load(plans[0])
+            sampled = sample_together(plans, engine, texts, on_row)
+            engine.weights_sha256.result()  # damaged ones are noticed here
+        except Exception as error:  # a model that cannot be had fails its runs, not the sweep
+            return [Outcome(plan.folder, _said(error)) for plan in plans]
+        pairs = zip(plans, sampled, strict=True)
+        return [self._finish(plan, one, engine) for plan, one in pairs]
+
+    def _finish(self, plan: Plan, one: Sampled, engine: Engine) -> Outcome:
+        """Write one run."""
+        if one.trajectory is None:
+            return Outcome(plan.folder, str(one.error))
+        self._warn_of_texts(plan, engine)
+        try:
+            facts = self._made_with(plan, engine)
+            made = Made(plan, one.trajectory, round(one.took_ms, 1), one.together, facts)
+            write_run(made, engine.models.vae, self._keep, Stages(self._tell_warnings))
+        except Exception as error:  # a full disk, an overflow in the VAE: the others go on
+            return Outcome(plan.folder, _said(error))
+        return Outcome(plan.folder)
+
+    def _load(self, plan: Plan) -> tuple[Engine, Texts]:
+        """Load a model, or take the one that is loaded."""
+        if self._engine is None or self._texts is None or not self._engine.serves(plan):
+            from sdloop.job.engine import Engine
+            from sdloop.model.fetch import fetch_weights
+
+            stages = Stages(self._listen)
+            self._engine = self._texts = None  # free the old engine before loading the next
+            fetch_weights(
+                plan.source, plan.half, watch=lambda total: stages.stage("fetch", total, unit="B")
+            )
+            with stages.stage("load"):
+                self._engine = Engine.start(plan)
+            self._texts = Texts(self._engine)
+        return self._engine, self._texts
+
+    def _made_with(self, plan: Plan, engine: Engine) -> Mapping[str, Any]:
+        """Return what a run was made with; equal for all runs of an engine."""
+        from sdloop.job.manifest import made_with
+
+        key = loads_alike(plan)
+        if key not in self._facts:
+            self._facts[key] = made_with(plan, engine.weights_sha256.result())
+        return self._facts[key]
+
+    def _warn_of_texts(self, plan: Plan, engine: Engine) -> None:
+        """Warn once of each prompt that is not used as it stands."""
+        config = plan.config
+        if config.negative_prompt and not plan.guided:
+            self._warn("negative_prompt: has no effect with guidance_scale 1")
+        texts = (config.prompt, config.negative_prompt) if plan.guided else (config.prompt,)
+        for text in texts:
+            if text not in self._warned:
+                self._warned.add(text)
+                cut = engine.family.words_cut(engine.models, text)
+                if cut:
+                    limit = engine.family.token_limit(engine.models)
+                    self._warn(f"{text}: longer than the model's {limit} tokens; its end is cut")
+
+    def _warn(self, message: str) -> None:
+        """Warn of something once, however many runs it holds of."""
+        if message not in self._warned:
+            self._warned.add(message)
+            self._listen(Warned(message))
+
+    def _tell_warnings(self, event: object) -> None:
+        """Pass on what a run warns of; its stages are not told."""
+        if isinstance(event, Warned):
+            self._warn(event.message)
+
+
+def _said(error: Exception) -> str:
+    """Write an error in one line; one that nobody foresaw, with its kind."""
+    if isinstance(error, UserError | MemoryError):
+        return reason_of(error)
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror or error}"
+    return f"{type(error).__name__}: {reason_of(error)}"

@@ -1,0 +1,87 @@
+"""Many runs of one config: lists of values -> a folder a run, contact sheets, a table.
+
+python -m sdloop.sweep SWEEP [key=value ...]
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from sdloop.cli.process import SYSTEM_ERROR, exit_code_of, leave
+from sdloop.machine.errors import UserError
+
+if TYPE_CHECKING:
+    from sdloop.job.many.workshop import Outcome
+
+MOST_TOGETHER = 1024
+
+
+def main(arguments: Sequence[str] | None = None, *, owns_process: bool = False) -> int:
+    """Run the command line; returns the exit code, which is 1 where a run failed.
+
+    Args:
+        arguments: The command line's; None takes the process's.
+        owns_process: Whether the process does nothing else: then it may be tuned for that.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m sdloop.sweep",
+        description="Make every run of a sweep, and show them together.",
+        epilog="The same command carries on: finished runs are not made again.",
+    )
+    parser.add_argument("configs", nargs="+", metavar="SWEEP | key=value")
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="print the plan, its size on disk, its time and memory; make nothing",
+    )
+    parser.add_argument(
+        "--batch", type=int, metavar="N", help="let N runs share a call of the network at most"
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="make all runs again, and replace other ones"
+    )
+    parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    options = parser.parse_intermixed_args(arguments)
+    overrides = [text for text in options.configs if "=" in text]
+    paths = [Path(text) for text in options.configs if "=" not in text]
+    failed: list[Outcome] = []
+
+    def command() -> None:
+        from sdloop.cli.console import listener
+        from sdloop.job.many.sweep import load_sweep
+        from sdloop.job.many.sweeper import Sweeper, prepare_all
+
+        if len(paths) != 1:
+            raise UserError("one sweep at a time; for example: configs/sweep.yaml")
+        if options.batch is not None and not 1 <= options.batch <= MOST_TOGETHER:
+            raise UserError(f"--batch {options.batch}: allowed: 1 to {MOST_TOGETHER}")
+        sweep = load_sweep(paths[0], overrides)
+        prepared = prepare_all(sweep)
+        listen = listener(options.quiet, owns_process)
+        if options.dry_run:
+            from sdloop.job.many.estimate import describe
+
+            print(describe(sweep, prepared, options.batch), end="")
+            return
+        sweeper = Sweeper(listen, options.overwrite, options.batch)
+        failed.extend(sweeper.run(sweep, prepared))
+        if failed:
+            print(f"{len(failed)} of {len(sweep.runs)} runs failed:", file=sys.stderr)
+        for outcome in failed:
+            print(f"  {outcome.folder}: {outcome.error}", file=sys.stderr)
+
+    code = exit_code_of(command)
+    return code or (SYSTEM_ERROR if failed else 0)
+
+
+def program() -> NoReturn:
+    """Run the command line as a process of its own."""
+    leave(main(owns_process=True))
+
+
+if __name__ == "__main__":
+    program()
