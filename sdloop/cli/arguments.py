@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
-
-KEY = re.compile(r"\s*[A-Za-z_][\w.]*\s*=")
 
 
 class Parser(argparse.ArgumentParser):
@@ -31,11 +30,17 @@ def split_arguments(texts: Sequence[str]) -> tuple[list[Path], list[str]]:
         texts: As they were given.
 
     Returns:
-        The paths, and the texts `key=value`. What is there as a file or folder is a path, whatever
-        its name; so is a text that does not begin with a key and "=".
+        The paths, and the texts `key=value`. A text is a path, whatever it holds, if a file or
+        folder of that name exists, or if a folder is named before its "=".
     """
-    overrides = [text for text in texts if KEY.match(text) and not _exists(text)]
+    overrides = [text for text in texts if _is_override(text)]
     return [Path(text) for text in texts if text not in overrides], overrides
+
+
+def _is_override(text: str) -> bool:
+    """Tell whether a text is key=value."""
+    key, equals, _ = text.partition("=")
+    return bool(equals) and os.sep not in key and not _exists(text)
 
 
 def _is_key(name: str) -> bool:

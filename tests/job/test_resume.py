@@ -293,11 +293,13 @@ def test_links_in_a_strangers_folder_are_not_followed(tiny_config, tmp_path):
     outside.mkdir()
     (outside / "000.png").write_bytes(b"mine")
     (tmp_path / "note.txt").write_bytes(b"mine too")
-    folder = tmp_path / "run"
-    folder.mkdir()
+    folder, arguments = tmp_path / "run", [str(tiny_config), "export.png_frames=true"]
+    assert run_module.main(arguments) == 0
+    shutil.rmtree(folder / "frames")
     (folder / "frames").symlink_to(outside)
+    (folder / "strip.png").unlink()
     (folder / "strip.png").symlink_to(tmp_path / "note.txt")
-    assert run_module.main([str(tiny_config), "export.png_frames=true", "--overwrite"]) == 0
+    assert run_module.main([*arguments, "--overwrite"]) == 0
     assert (outside / "000.png").read_bytes() == b"mine"
     assert (tmp_path / "note.txt").read_bytes() == b"mine too"
     assert len(list((folder / "frames").iterdir())) == 7
