@@ -5,12 +5,11 @@ python -m sdloop.sweep SWEEP [key=value ...]
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from sdloop.cli.arguments import Parser, split_arguments
 from sdloop.cli.process import SYSTEM_ERROR, exit_code_of, leave
 from sdloop.machine.errors import UserError
 
@@ -27,7 +26,7 @@ def main(arguments: Sequence[str] | None = None, *, owns_process: bool = False) 
         arguments: The command line's; None takes the process's.
         owns_process: Whether the process does nothing else: then it may be tuned for that.
     """
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m sdloop.sweep",
         description="Make every run of a sweep, and show them together.",
         epilog="The same command carries on: finished runs are not made again.",
@@ -46,8 +45,7 @@ def main(arguments: Sequence[str] | None = None, *, owns_process: bool = False) 
     )
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
     options = parser.parse_intermixed_args(arguments)
-    overrides = [text for text in options.configs if "=" in text]
-    paths = [Path(text) for text in options.configs if "=" not in text]
+    paths, overrides = split_arguments(options.configs)
     failed: list[Outcome] = []
 
     def command() -> None:

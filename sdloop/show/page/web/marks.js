@@ -23,13 +23,14 @@ export function markFilm(holder, runs) {
     for (let position = 1; position < runs.positions; position++) {
       const frame = Math.round((position * run.rows) / (runs.positions - 1));
       const mark = run.facts.table[frame - 1]?.mark;
-      if (!mark) continue;
-      const cell = html("span", { class: mark });
-      cell.style.left = `${(100 * position) / runs.positions}%`;
-      cell.style.width = `${100 / runs.positions}%`;
-      cell.style.top = `${(100 * lane) / lanes}%`;
-      cell.style.height = `${100 / lanes}%`;
-      holder.append(cell);
+      if (mark) {
+        const cell = html("span", { class: mark });
+        cell.style.left = `${(100 * position) / runs.positions}%`;
+        cell.style.width = `${100 / runs.positions}%`;
+        cell.style.top = `${(100 * lane) / lanes}%`;
+        cell.style.height = `${100 / lanes}%`;
+        holder.append(cell);
+      }
     }
   }
 }
@@ -43,8 +44,9 @@ export function markFilm(holder, runs) {
 export function noteMarks(holder, runs) {
   const found = new Set(runs.list.flatMap((run) => run.facts.table.map((row) => row.mark)));
   for (const [mark, words] of Object.entries(WORDS)) {
-    if (![...found].some((each) => each === mark)) continue;
-    holder.append(html("span", {}, html("i", { class: mark }), words));
-    holder.hidden = false;
+    if ([...found].some((each) => each === mark)) {
+      holder.append(html("span", {}, html("i", { class: mark }), words));
+      holder.hidden = false;
+    }
   }
 }
