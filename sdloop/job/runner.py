@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING
 
 from sdloop.job.config import write_config
@@ -29,7 +30,11 @@ if TYPE_CHECKING:
 
 
 class Runner:
-    """Runs one config after another; those that share a model share its loaded networks."""
+    """Runs one config after another; those that share a model share its loaded networks.
+
+    Threads may share a Runner: their runs wait for each other. To run at the same time, give each
+    thread a Runner of its own; each then loads its own networks.
+    """
 
     def __init__(self, listen: Listener = warn, overwrite: bool = False) -> None:
         """Load nothing yet.
@@ -41,6 +46,7 @@ class Runner:
         self._listen = listen
         self._overwrite = overwrite
         self._engine: Engine | None = None
+        self._lock = threading.RLock()
 
     def run(self, prepared: Prepared) -> RunFolder:
         """Sample, keep every step, and show them.
@@ -55,7 +61,7 @@ class Runner:
             UserError: Something in the config does not fit the machine or the folder.
         """
         stages = Stages(self._listen)
-        with occupy(prepared.folder):
+        with self._lock, occupy(prepared.folder):
             with stages.stage("import"):
                 plan = settle(prepared)
             if self._overwrite:

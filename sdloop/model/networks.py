@@ -125,7 +125,7 @@ def compile_networks(models: Models) -> None:
 
 def _load_tokenizer(source: ModelSource) -> CLIPTokenizer:
     """Load the tokenizer; its words must all be in the text encoder's table."""
-    from transformers import CLIPTokenizer
+    from sdloop.model.libraries import CLIPTokenizer
 
     try:
         tokenizer = CLIPTokenizer.from_pretrained(

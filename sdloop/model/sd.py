@@ -61,17 +61,20 @@ class StableDiffusion:
         """Make a network on the meta device."""
         import torch
 
+        from sdloop.model.libraries import (
+            AutoencoderKL,
+            CLIPTextConfig,
+            CLIPTextModel,
+            UNet2DConditionModel,
+        )
+
         try:
             with torch.device("meta"):
                 if part == "text_encoder":
-                    from transformers import CLIPTextConfig, CLIPTextModel
-
                     # only the pooled output, which nobody uses, asks for tokens by number
                     tokens = dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"), 0)
                     arguments = source.text.arguments() | tokens
                     return CLIPTextModel(CLIPTextConfig(**arguments, attn_implementation="sdpa"))
-                from diffusers import AutoencoderKL, UNet2DConditionModel
-
                 if part == "unet":
                     return UNet2DConditionModel(**source.unet.arguments())
                 return AutoencoderKL(**source.vae.arguments())
