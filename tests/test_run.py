@@ -510,10 +510,27 @@ def test_every_public_name_can_be_had():
         _ = sdloop.nothing
 
 
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path",
+    [path for path in CONFIGS if not path.stem.startswith("sweep")],
+    ids=lambda path: path.stem,
+)
 def test_shipped_configs_resolve(path, capsys):
     assert run_module.main([str(path), "--dry-run"]) == 0
     assert yaml.safe_load(capsys.readouterr().out)["height"] in (128, 256)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for path in CONFIGS if path.stem.startswith("sweep")],
+    ids=lambda path: path.stem,
+)
+def test_shipped_sweeps_resolve(path):
+    from sdloop.job.many.sweep import load_sweep
+    from sdloop.job.many.sweeper import prepare_all
+
+    sweep = load_sweep(path, [])
+    assert len(prepare_all(sweep)) == len(sweep.runs) > 4
 
 
 @pytest.mark.parametrize(
