@@ -187,7 +187,9 @@ class Repository:
             stopped.set()  # after an interrupt each thread ends by itself, with its next piece
             pool.shutdown(wait=False)
         if failed:
-            raise self._error_for(*failed[0])
+            # the client closes its session on an error, by which other threads' requests fail too
+            causes = [each for each in failed if not isinstance(each[0], RuntimeError)]
+            raise self._error_for(*(causes or failed)[0])
 
     def _error_for(self, error: Exception, path: str) -> Exception:
         """Say why a file was not fetched."""
