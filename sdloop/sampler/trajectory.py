@@ -22,7 +22,7 @@ from sdloop.sampler.loop import fresh_noise
 
 if TYPE_CHECKING:
     from sdloop.sampler.loop import Denoised
-    from sdloop.sampler.table import Table
+    from sdloop.sampler.table import Floats, Table
 
 FORMAT_VERSION = 4
 READABLE = {3: "I64", 4: "F64"}  # format version -> the dtype of its timesteps
@@ -84,18 +84,19 @@ class Trajectory:
         )
 
     def guided_eps(self, table: Table) -> Tensor:
-        """Work out the noise that each row went by, (z - signal z0_hat) / noise.
+        """Work out the noise that each row went by, of both halves put together.
+
+        z0_hat gives the output back, and that gives eps, by the numbers of the table's row.
 
         Args:
             table: The sampler's, that made the trajectory.
 
         Returns:
-            float64 (rows, 4, h, w), of both halves put together; z where a frame is all noise.
+            float64 (rows, 4, h, w); z where a frame is all noise.
         """
-        signal, noise = (
-            torch.from_numpy(column).reshape(-1, 1, 1, 1) for column in (table.signal, table.noise)
-        )
-        return (self.latents[:-1].double() - signal * self.z0_hat.double()) / noise
+        z, z0_hat = self.latents[:-1].double(), self.z0_hat.double()
+        output = (z0_hat - by_row(table.z0_from_z) * z) / by_row(table.z0_from_output)
+        return by_row(table.eps_from_z) * z + by_row(table.eps_from_output) * output
 
     def eps(self, table: Table) -> tuple[Tensor | None, Tensor]:
         """Work out the noise that the network saw in each half of every row.
@@ -119,10 +120,10 @@ class Trajectory:
         guided = self.guided_eps(table)
         if self.guidance is None:
             return None, guided.float()
-        in_eps = torch.from_numpy(table.eps_from_output / table.guidance_from_output)
-        push = in_eps.reshape(-1, 1, 1, 1) * self.guidance.double()
+        in_eps = by_row(table.eps_from_output / table.guidance_from_output)
+        push = in_eps * self.guidance.double()
         if self.guidance_factor is not None:
-            from_z = torch.from_numpy(table.eps_from_z).reshape(-1, 1, 1, 1) * self.latents[:-1]
+            from_z = by_row(table.eps_from_z) * self.latents[:-1]
             guided = from_z + (guided - from_z) / self.guidance_factor.reshape(-1, 1, 1, 1)
         uncond = guided - self.config["guidance_scale"] * push
         return uncond.float(), (uncond + push).float()
@@ -189,6 +190,11 @@ class Trajectory:
                 raise UserError(f"{path}: is damaged: {name} holds values that are not finite")
         present["timesteps"] = present["timesteps"].double()
         return cls(config=facts["config"], **{**tensors, **present})
+
+
+def by_row(values: Floats) -> Tensor:
+    """Stand one number a row, (rows,), in front of latents, (rows, 1, 1, 1), to multiply them."""
+    return torch.from_numpy(values).reshape(-1, 1, 1, 1)
 
 
 def digest_of(facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:

@@ -10,6 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sdloop.sampler.trajectory import by_row
+
 if TYPE_CHECKING:
     from sdloop.sampler.table import Table
 
@@ -92,24 +94,19 @@ def split_steps(
         The parts, which sum to the step to float64's rounding.
     """
     frames = latents.double()
-    rescaled = _column(table.a - 1) * frames[torch.from_numpy(table.base)]
-    rescaled += _column(table.b) * _mixed(table.w * table.p, frames[:-1])
+    rescaled = by_row(table.a - 1) * frames[torch.from_numpy(table.base)]
+    rescaled += by_row(table.b) * _mixed(table.w * table.p, frames[:-1])
     guided, added = torch.zeros_like(rescaled), torch.zeros_like(rescaled)
     if guidance is not None:
-        pull = guidance_scale * guidance.double() / _column(table.guidance_from_output)
+        pull = guidance_scale * guidance.double() / by_row(table.guidance_from_output)
         if guidance_factor is not None:
             pull *= guidance_factor.double().reshape(-1, 1, 1, 1)
-        guided = _column(table.b) * _mixed(table.w * table.q, pull)
+        guided = by_row(table.b) * _mixed(table.w * table.q, pull)
     if noise is not None:
-        added = _column(table.c) * noise.double()
+        added = by_row(table.c) * noise.double()
     rescaling, by_guidance, by_noise = (_moved(part, table) for part in (rescaled, guided, added))
     by_uncond = frames.diff(dim=0) - rescaling - by_guidance - by_noise
     return Drive(rescaling, by_uncond, by_guidance, by_noise)
-
-
-def _column(values: NDArray[np.float64]) -> Tensor:
-    """Give each row its number, (rows, 1, 1, 1)."""
-    return torch.from_numpy(values).reshape(-1, 1, 1, 1)
 
 
 def _mixed(weights: NDArray[np.float64], kept: Tensor) -> Tensor:
