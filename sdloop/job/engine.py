@@ -93,13 +93,21 @@ class Engine:
 
         Yields:
             One step a row.
+
+        Raises:
+            UserError: The weights are damaged; it is told as soon as their hash is known.
         """
         timesteps = table.timesteps.tolist()
         shortcuts = self._graph is None and not self.compiled
         predict = self.family.predictor(self.models, conditioning, timesteps, shortcuts)
         if self._graph is not None:
-            return self._graph.walk(
+            steps = self._graph.walk(
                 predict, table, z, guidance_scale, noise, returned, guidance_rescale
             )
-        replay = Replay(predict, returned, z.device)
-        return walk(replay, table, z, guidance_scale, noise, guidance_rescale)
+        else:
+            replay = Replay(predict, returned, z.device)
+            steps = walk(replay, table, z, guidance_scale, noise, guidance_rescale)
+        for step in steps:
+            if self.weights_sha256.done():
+                self.weights_sha256.result()
+            yield step

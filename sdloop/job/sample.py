@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -114,7 +114,7 @@ def sample(plan: Plan, engine: Engine, progress: Progress, stages: Stages) -> Tr
     with stages.stage("denoise", rows, kept) as advance:
         denoised = None
         try:
-            z, noise = _draw(plan, engine)
+            z, noise = draw(plan, [plan.config.seed], engine.models.device)
             steps = engine.walk(
                 plan.table,
                 z,
@@ -124,8 +124,7 @@ def sample(plan: Plan, engine: Engine, progress: Progress, stages: Stages) -> Tr
                 progress.returned,
                 plan.config.guidance_rescale,
             )
-            steps = _sound(_told(progress.keep(steps), kept, stages, advance), engine)
-            denoised = collect(steps, z, rows)
+            denoised = collect(_told(progress.keep(steps), kept, stages, advance), z, rows)
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -134,21 +133,34 @@ def sample(plan: Plan, engine: Engine, progress: Progress, stages: Stages) -> Tr
         bad = first_bad_row(denoised)
     if bad is not None:
         progress.discard()
-        raise UserError(
-            f"denoise: row {bad} (timestep {plan.table.timesteps[bad]:g}) gave values that are "
-            f"not finite in {name_of(plan.dtype)}; try dtype=float32"
-        )
+        raise not_finite(plan, bad)
     timesteps = torch.from_numpy(plan.table.timesteps)
     return Trajectory.of_sample(denoised, timesteps, plan.config.model_dump(mode="json"))
 
 
-def _draw(plan: Plan, engine: Engine) -> tuple[Tensor, Tensor | None]:
-    """Draw frame 0, and the fresh noise of the rows where they add any."""
-    seeds, device = [plan.config.seed], engine.models.device
+def draw(plan: Plan, seeds: Sequence[int], device: torch.device) -> tuple[Tensor, Tensor | None]:
+    """Draw frame 0, and the fresh noise of the rows where they add any.
+
+    Args:
+        plan: Says the table and the latents' shape.
+        seeds: One seed a sample.
+        device: Where to.
+
+    Returns:
+        float32 (samples, channels, h, w), and (rows, samples, channels, h, w) or None.
+    """
     z = plan.table.init * initial_noise(seeds, *plan.latent_shape).to(device)
     if not plan.table.noisy:
         return z, None
     return z, fresh_noise(seeds, plan.table, *plan.latent_shape).to(device)
+
+
+def not_finite(plan: Plan, row: int) -> UserError:
+    """Say which row gave values that are not finite."""
+    return UserError(
+        f"denoise: row {row} (timestep {plan.table.timesteps[row]:g}) gave values that are "
+        f"not finite in {name_of(plan.dtype)}; try dtype=float32"
+    )
 
 
 def _encode(plan: Plan, engine: Engine, stages: Stages) -> Conditioning:
@@ -181,12 +193,4 @@ def _told(
         stages.listen(StepMade(step))
         if step.row >= kept:
             advance(1)
-        yield step
-
-
-def _sound(steps: Iterable[Step], engine: Engine) -> Iterator[Step]:
-    """Refuse damaged weights as soon as their hash is known, not after the last row."""
-    for step in steps:
-        if engine.weights_sha256.done():
-            engine.weights_sha256.result()
         yield step

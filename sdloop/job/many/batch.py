@@ -12,11 +12,12 @@ import torch
 from torch import Tensor
 
 from sdloop.job.forecast import estimate, no_room_for_loop
-from sdloop.machine.device import free_bytes, name_of
+from sdloop.job.sample import draw, not_finite
+from sdloop.machine.device import free_bytes
 from sdloop.machine.errors import UserError
 from sdloop.machine.memory import SHARE_OF_FREE, host_room_bytes, is_out_of_memory
 from sdloop.model.family import Conditioning
-from sdloop.sampler.loop import Denoised, Step, collect, fresh_noise, initial_noise
+from sdloop.sampler.loop import Denoised, Step, collect
 from sdloop.sampler.trajectory import Trajectory
 
 if TYPE_CHECKING:
@@ -155,28 +156,19 @@ def _walk(
     """Walk the loop once for all."""
     first, device = plans[0], engine.models.device
     conditioning = Conditioning.joined([texts.of(plan) for plan in plans])
-    seeds = [plan.config.seed for plan in plans]
-    rows = len(first.table)
-    z = first.table.init * initial_noise(seeds, *first.latent_shape).to(device)
-    noise = None
-    if first.table.noisy:
-        noise = fresh_noise(seeds, first.table, *first.latent_shape).to(device)
+    z, noise = draw(first, [plan.config.seed for plan in plans], device)
     scales = [plan.config.guidance_scale for plan in plans]
     guidance: float | Tensor = scales[0]
     if len(set(scales)) > 1:
         guidance = torch.tensor(scales, device=device).reshape(-1, 1, 1, 1)
     rescale = first.config.guidance_rescale
     steps = engine.walk(first.table, z, conditioning, guidance, noise, guidance_rescale=rescale)
-    return collect(_told(steps, engine, len(plans), on_row), z, rows)
+    return collect(_told(steps, len(plans), on_row), z, len(first.table))
 
 
-def _told(
-    steps: Iterable[Step], engine: Engine, runs: int, on_row: Callable[[int], None]
-) -> Iterator[Step]:
-    """Tell of every step; refuse damaged weights as soon as their hash is known."""
+def _told(steps: Iterable[Step], runs: int, on_row: Callable[[int], None]) -> Iterator[Step]:
+    """Tell of every step."""
     for step in steps:
-        if engine.weights_sha256.done():
-            engine.weights_sha256.result()
         on_row(runs)
         yield step
 
@@ -189,9 +181,5 @@ def _pick(plan: Plan, denoised: Denoised, sample: int, took_ms: float, together:
     bad = ~torch.isfinite(trajectory.latents[1:].flatten(1)).all(dim=1)
     if bad.any():
         row = int(bad.int().argmax())
-        error = UserError(
-            f"denoise: row {row} (timestep {plan.table.timesteps[row]:g}) gave values that are "
-            f"not finite in {name_of(plan.dtype)}; try dtype=float32"
-        )
-        return Sampled(None, error, took_ms, together)
+        return Sampled(None, not_finite(plan, row), took_ms, together)
     return Sampled(trajectory, None, took_ms, together)
