@@ -16,7 +16,7 @@ from sdloop.machine.errors import UserError
 if TYPE_CHECKING:
     from sdloop.job.many.workshop import Outcome
 
-MOST_TOGETHER = 1024
+LARGEST_BATCH = 1024
 
 
 def main(arguments: Sequence[str] | None = None, *, owns_process: bool = False) -> int:
@@ -55,8 +55,8 @@ def main(arguments: Sequence[str] | None = None, *, owns_process: bool = False) 
 
         if len(paths) != 1:
             raise UserError("one sweep at a time; for example: configs/sweep.yaml")
-        if options.batch is not None and not 1 <= options.batch <= MOST_TOGETHER:
-            raise UserError(f"--batch {options.batch}: allowed: 1 to {MOST_TOGETHER}")
+        if options.batch is not None and not 1 <= options.batch <= LARGEST_BATCH:
+            raise UserError(f"--batch {options.batch}: allowed: 1 to {LARGEST_BATCH}")
         sweep = load_sweep(paths[0], overrides)
         prepared = prepare_all(sweep)
         listen = listener(options.quiet, owns_process)

@@ -24,9 +24,9 @@ SMALLEST_PX, LARGEST_PX = 8, 8192
 LONGEST_PROMPT = 10_000  # characters; text encoders take some 300
 LONGEST_PATH = 4096
 LONGEST_QUOTE = 100
-# what no row of a run depends on; `render` may change these, where and in what it decodes, and say
-# where the model is today
-SHOWN_KEYS = ("decode", "difference", "measure", "export")
+SHOWN_KEYS = ("decode", "difference", "measure", "export")  # no row of a run depends on these
+# what `render` may change: what is drawn, where and in what it decodes, where the model is today
+RENDER_KEYS = (*SHOWN_KEYS, "device", "dtype", "model", "model_config_from")
 # what other programs call a key, for a hint
 ELSEWHERE = {
     "num_inference_steps": "scheduler.num_steps",
@@ -46,7 +46,6 @@ ELSEWHERE = {
     "generator": "seed",
 }
 DROPPED_CAPTURES = ("eps_uncond", "eps_cond")  # Trajectory.eps() gives both
-RENDER_KEYS = (*SHOWN_KEYS, "device", "dtype", "model", "model_config_from")
 _YAML_TYPES = {
     bool: "a truth value",
     int: "a number",
@@ -258,10 +257,7 @@ def check_values(
     Raises:
         UserError: As of `load_config`.
     """
-    try:
-        return RunConfig.model_validate(values)
-    except ValidationError as error:
-        raise UserError(f"{path}: {_explain(error, text, overrides)}") from None
+    return _checked(values, f"{path}: ", text, overrides)
 
 
 def default_config(overrides: Sequence[str]) -> RunConfig:
@@ -279,10 +275,17 @@ def default_config(overrides: Sequence[str]) -> RunConfig:
     values: dict[str, Any] = {"prompt": ""}
     for override in overrides:
         _apply_override(values, override)
+    return _checked(values, "", "", overrides)
+
+
+def _checked(
+    values: Mapping[str, Any], before: str, text: str, overrides: Sequence[str]
+) -> RunConfig:
+    """Make a config of values; a message has something before it."""
     try:
         return RunConfig.model_validate(values)
     except ValidationError as error:
-        raise UserError(_explain(error, "", overrides)) from None
+        raise UserError(f"{before}{_explain(error, text, overrides)}") from None
 
 
 def _drop_capture(values: dict[str, Any]) -> None:

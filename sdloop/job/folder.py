@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 CONFIG_FILE, MANIFEST_FILE = "config.yaml", "manifest.json"
 TRAJECTORY_FILE, PAGE_FILE = "trajectory.safetensors", "index.html"
 PROGRESS_FILE = ".progress"  # only as long as the run is not finished
+PARTS = ("animations", "strip", "measures", "frames", "page")  # of what is written of a run
 IFRAME_STYLE = "width: 100%; height: 920px; border: 0"
 
 
@@ -44,29 +46,34 @@ class RunFiles:
     frames: tuple[Path, ...]
 
     @classmethod
-    def of_config(cls, folder: Path, config: RunConfig, rows: int) -> RunFiles:
+    def of_config(
+        cls, folder: Path, config: RunConfig, rows: int, parts: Collection[str] = PARTS
+    ) -> RunFiles:
         """Name the files of a config.
 
         Args:
             folder: The run's.
             config: The run's.
             rows: How many its table has.
+            parts: Which of PARTS are written.
 
         Returns:
             Those that this very config writes.
         """
-        export = config.export
-        names = [animation_file(name, suffix) for suffix in export.formats for name in ANIMATIONS]
-        names += [STRIP_FILE, STEPS_FILE, COMMITMENT_FILE, FREQUENCY_FILE]
-        names += [GUIDANCE_FILE] * config.guided
-        frames = [
-            *numbered_pictures(folder / FRAMES_FOLDER, rows + 1),
-            *numbered_pictures(folder / DIFFERENCES_FOLDER, rows),
-        ]
-        return cls(
-            tuple(folder / name for name in (*names, PAGE_FILE)),
-            tuple(frames if export.png_frames else ()),
-        )
+        suffixes = config.export.formats
+        by_part = {
+            "animations": [animation_file(name, each) for each in suffixes for name in ANIMATIONS],
+            "strip": [STRIP_FILE],
+            "measures": [STEPS_FILE, COMMITMENT_FILE, FREQUENCY_FILE],
+            "page": [PAGE_FILE],
+        }
+        by_part["measures"] += [GUIDANCE_FILE] * config.guided
+        linked = [folder / name for part in by_part if part in parts for name in by_part[part]]
+        frames = []
+        if config.export.png_frames and "frames" in parts:
+            frames += numbered_pictures(folder / FRAMES_FOLDER, rows + 1)
+            frames += numbered_pictures(folder / DIFFERENCES_FOLDER, rows)
+        return cls(tuple(linked), tuple(frames))
 
     @classmethod
     def ever_in(cls, folder: Path) -> RunFiles:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
-from sdloop.job.config import load_config
+from sdloop.job.config import check_values, dump_config, read_values
 from sdloop.job.folder import (
     CONFIG_FILE,
     MANIFEST_FILE,
@@ -17,7 +17,7 @@ from sdloop.job.folder import (
     TRAJECTORY_FILE,
     RunFiles,
 )
-from sdloop.machine.documents import parse_json, parse_yaml, read_file
+from sdloop.machine.documents import parse_json, read_file
 from sdloop.machine.errors import UserError
 from sdloop.machine.files import check_writable, remove_unfinished
 from sdloop.show.file_names import DIFFERENCES_FOLDER, FRAMES_FOLDER
@@ -28,7 +28,10 @@ if TYPE_CHECKING:
 
 LOCK_FILE = ".lock"
 # every run's config holds these, a user's hardly ever all
-WRITTEN_KEYS = {"prompt", "model", "seed", "scheduler", "decode", "difference", "export", "output"}
+WRITTEN_KEYS = {
+    *("prompt", "negative_prompt", "model", "seed", "height", "width", "guidance_scale"),
+    *("scheduler", "device", "dtype", "decode", "difference", "measure", "export"),
+}
 
 
 @contextmanager
@@ -88,7 +91,7 @@ def check_replaceable(plan: Plan) -> None:
 
     folder = plan.folder
     if holds_run(folder):
-        if not _holds_config(folder, plan.config):
+        if not holds_config(folder, plan.config):
             raise _occupied(folder, "holds a run of another config")
     elif any(path.name not in (LOCK_FILE, PROGRESS_FILE) for path in folder.iterdir()):
         raise UserError(
@@ -127,13 +130,13 @@ def holds_run(folder: Path) -> bool:
 
 def is_under_way(plan: Plan) -> bool:
     """Tell whether its folder holds files of this very run, and the last of them is missing."""
-    return _holds_config(plan.folder, plan.config) and not (plan.folder / MANIFEST_FILE).exists()
+    return holds_config(plan.folder, plan.config) and not (plan.folder / MANIFEST_FILE).exists()
 
 
 def is_whole(plan: Plan) -> bool:
     """Tell whether its folder holds this very run, finished and with all its files."""
     folder = plan.folder
-    if not _holds_config(folder, plan.config):
+    if not holds_config(folder, plan.config):
         return False
     exported = RunFiles.of_config(folder, plan.config, len(plan.table)).all
     return all(
@@ -141,8 +144,14 @@ def is_whole(plan: Plan) -> bool:
     )
 
 
-def _holds_config(folder: Path, config: RunConfig) -> bool:
-    """Tell whether the config that is saved in a folder says what this one does."""
+def holds_config(folder: Path, config: RunConfig) -> bool:
+    """Tell whether the config that a run saved in a folder says what this one does."""
+    path = folder / CONFIG_FILE
+    try:
+        if read_file(path, str(path)) == dump_config(config).encode():
+            return True  # spares the many runs of a sweep a YAML parse each
+    except UserError:
+        return False
     saved = _saved_config(folder)
     return saved is not None and saved.model_copy(update={"output": config.output}) == config
 
@@ -151,10 +160,9 @@ def _saved_config(folder: Path) -> RunConfig | None:
     """Read the config that a run wrote to a folder; None if there is none, or it is the user's."""
     path = folder / CONFIG_FILE
     try:
-        if not path.is_file() or not parse_yaml(path.read_text(), "").keys() >= WRITTEN_KEYS:
-            return None
-        return load_config(path)
-    except (UserError, OSError, ValueError, AttributeError):
+        values, text = read_values(path)
+        return check_values(values, path, text) if values.keys() >= WRITTEN_KEYS else None
+    except UserError:
         return None
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sdloop.job.config import SHOWN_KEYS
-from sdloop.job.folder import PAGE_FILE, TRAJECTORY_FILE, RunFiles
+from sdloop.job.folder import PAGE_FILE, PARTS, TRAJECTORY_FILE, RunFiles
 from sdloop.show.file_names import DIFFERENCES_FOLDER, FRAMES_FOLDER, STRIP_FILE
 
 if TYPE_CHECKING:
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from sdloop.show.difference import DifferenceMaps
     from sdloop.show.measure.whole_run import RunMeasures
     from sdloop.show.page.page_data import PageRun
-
-
-PARTS = ("animations", "strip", "measures", "frames", "page")  # of what is written of a run
 
 
 @dataclass(frozen=True)

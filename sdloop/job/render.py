@@ -14,6 +14,7 @@ from sdloop.job.plan import Plan, Prepared, prepare, settle
 from sdloop.machine.documents import parse_json, read_file
 from sdloop.machine.errors import UserError
 from sdloop.machine.files import check_writable
+from sdloop.model.find import find
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL
@@ -84,8 +85,8 @@ def _open(
     folder: Path, overrides: Sequence[str], stages: Stages
 ) -> tuple[Plan, Trajectory, AutoencoderKL]:
     """Read and check a run's folder, and load its VAE."""
-    for override in overrides:
-        key = override.partition("=")[0].partition(".")[0]
+    keys = [override.partition("=")[0].partition(".")[0] for override in overrides]
+    for key, override in zip(keys, overrides, strict=True):
         if key not in RENDER_KEYS:
             raise UserError(
                 f"{override}: render cannot change {key or 'this'}; allowed: "
@@ -102,7 +103,7 @@ def _open(
     trajectory = Trajectory.load(folder / TRAJECTORY_FILE, latents_shape)
     if trajectory.timesteps.tolist() != plan.table.timesteps.tolist():
         raise UserError(f"{folder}: {TRAJECTORY_FILE} was not made with {CONFIG_FILE}'s scheduler")
-    if any(override.partition("=")[0].strip() == "model" for override in overrides):
+    if "model" in keys:
         _check_vae(folder / MANIFEST_FILE, plan)
     with stages.stage("load"):
         vae = load_vae(plan.source, plan.device, plan.dtype)
@@ -112,11 +113,10 @@ def _open(
 def _prepare(config: RunConfig) -> Prepared:
     """Prepare a saved run; where its model cannot be found, say how to name another place."""
     try:
-        return prepare(config)
+        source = find(config.model, config.model_config_from)
     except UserError as error:
-        if not str(error).startswith(("model", config.model)):
-            raise
         raise UserError(f"{error}; if the model has moved, say model=<where it is>") from None
+    return prepare(config, source)
 
 
 def _check_vae(manifest: Path, plan: Plan) -> None:

@@ -7,24 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sdloop.job.config import dump_config, load_config, write_config
-from sdloop.job.folder import (
-    ANIMATIONS,
-    COMMITMENT_FILE,
-    CONFIG_FILE,
-    DIFFERENCES_FOLDER,
-    FRAMES_FOLDER,
-    FREQUENCY_FILE,
-    GUIDANCE_FILE,
-    MANIFEST_FILE,
-    PAGE_FILE,
-    STEPS_FILE,
-    STRIP_FILE,
-    TRAJECTORY_FILE,
-    numbered_pictures,
-)
+from sdloop.job.config import write_config
+from sdloop.job.folder import CONFIG_FILE, MANIFEST_FILE, TRAJECTORY_FILE, RunFiles
 from sdloop.job.many.summary import SUMMARY_FILE, Summary
-from sdloop.job.occupancy import clear, occupy
+from sdloop.job.occupancy import clear, holds_config, occupy
 from sdloop.machine.errors import UserError
 
 if TYPE_CHECKING:
@@ -64,30 +50,17 @@ def files_of(plan: Prepared, keep: Collection[str]) -> list[Path]:
     Returns:
         Its paths; what every run leaves comes first.
     """
-    export, folder, rows = plan.config.export, plan.folder, len(plan.table)
     names = [CONFIG_FILE, MANIFEST_FILE, SUMMARY_FILE]
-    if "trajectory" in keep:
-        names.append(TRAJECTORY_FILE)
-    if "animations" in keep:
-        names += [f"{name}.{suffix}" for suffix in export.formats for name in ANIMATIONS]
-    if "strip" in keep:
-        names.append(STRIP_FILE)
-    if "measures" in keep:
-        names += [STEPS_FILE, COMMITMENT_FILE, FREQUENCY_FILE]
-        names += [GUIDANCE_FILE] * plan.guided
-    if "page" in keep:
-        names.append(PAGE_FILE)
-    paths = [folder / name for name in names]
-    if export.png_frames and "frames" in keep:
-        paths += numbered_pictures(folder / FRAMES_FOLDER, rows + 1)
-        paths += numbered_pictures(folder / DIFFERENCES_FOLDER, rows)
-    return paths
+    names += [TRAJECTORY_FILE] * ("trajectory" in keep)
+    shown = RunFiles.of_config(plan.folder, plan.config, len(plan.table), keep)
+    return [*(plan.folder / name for name in names), *shown.all]
 
 
 def is_finished(plan: Plan, keep: Collection[str]) -> bool:
     """Tell whether a run's folder holds it with all that is to be kept."""
-    paths = files_of(plan, keep)
-    return _holds(plan) and all(path.is_file() for path in paths)
+    return holds_config(plan.folder, plan.config) and all(
+        path.is_file() for path in files_of(plan, keep)
+    )
 
 
 def check_folder(plan: Plan) -> None:
@@ -97,7 +70,7 @@ def check_folder(plan: Plan) -> None:
         UserError: The folder holds a run of another config, or files that are no run.
     """
     folder = plan.folder
-    if not folder.exists() or _holds(plan):
+    if not folder.exists() or holds_config(folder, plan.config):
         return
     if (folder / CONFIG_FILE).is_file():
         raise UserError(
@@ -144,16 +117,3 @@ def write_run(made: Made, vae: AutoencoderKL, keep: Collection[str], stages: Sta
         facts = {**made.made_with, "walked_together": made.together}
         write_manifest(folder / MANIFEST_FILE, plan, facts, times, shown)
     return summary
-
-
-def _holds(plan: Plan) -> bool:
-    """Tell whether the config that is saved in a run's folder says what the plan's does."""
-    path = plan.folder / CONFIG_FILE
-    try:
-        if not path.is_file():
-            return False
-        if path.read_bytes() == dump_config(plan.config).encode():  # spares most a YAML parse
-            return True
-        return load_config(path) == plan.config
-    except UserError:
-        return False
