@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from sdloop.job import sample as sample_module
 from sdloop.job.config import RunConfig
 from sdloop.job.engine import Engine
 from sdloop.job.many import batch as batch_module
@@ -114,14 +115,14 @@ def test_batch_that_does_not_fit_is_halved(model_folder, engine, monkeypatch):
 
 
 def test_run_that_is_not_finite_leaves_the_others(model_folder, engine, monkeypatch):
-    draw = batch_module.initial_noise
+    draw = sample_module.initial_noise
 
     def poisoned(seeds, *shape):
         noise = draw(seeds, *shape)
         noise[[seed == 1 for seed in seeds]] = torch.inf
         return noise
 
-    monkeypatch.setattr(batch_module, "initial_noise", poisoned)
+    monkeypatch.setattr(sample_module, "initial_noise", poisoned)
     made = sampled(plans_of(model_folder), engine)
     assert isinstance(made[1].error, UserError)
     assert "row 0" in str(made[1].error)
