@@ -21,7 +21,8 @@ from PIL import Image
 
 from sdloop import render as render_module
 from sdloop import run as run_module
-from sdloop.job.config import RunConfig, load_config
+from sdloop.job.config import RunConfig
+from sdloop.job.config_file import load_config
 from sdloop.job.events import Finished, FramesDecoded, StageBegan, StageEnded, StepMade
 from sdloop.job.folder import RunFiles
 from sdloop.job.plan import prepare

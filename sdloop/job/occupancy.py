@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
-from sdloop.job.config import check_values, dump_config, read_values
+from sdloop.job.config import dump_config
+from sdloop.job.config_file import check_values, read_values
 from sdloop.job.folder import (
     CONFIG_FILE,
     MANIFEST_FILE,

@@ -6,7 +6,8 @@ import pytest
 import yaml
 from pydantic import BaseModel, Field
 
-from sdloop.job.config import RunConfig, dump_config, load_config
+from sdloop.job.config import RunConfig, dump_config
+from sdloop.job.config_file import load_config
 from sdloop.machine.errors import UserError
 
 
@@ -150,7 +151,8 @@ def test_pattern_of_another_key_does_not_speak_of_devices(write, monkeypatch):
         device: Annotated[str, Field(pattern="^[a-z]$", description="one letter")] = "x"
         output: Annotated[str, Field(pattern="^[a-z]$")] = "x"
 
-    monkeypatch.setattr("sdloop.job.config.RunConfig", Patterned)
+    for module in ("config_file", "config_errors"):
+        monkeypatch.setattr(f"sdloop.job.{module}.RunConfig", Patterned)
     with pytest.raises(UserError, match=r"device = 'cpu': allowed: one letter"):
         load_config(write("prompt: p"), ["device=cpu", "output=x"])
     with pytest.raises(UserError, match=r"output = 'cpu': String should match pattern '\^\[a-z\]"):

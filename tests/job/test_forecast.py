@@ -15,7 +15,7 @@ import yaml
 from safetensors.torch import load_file, save_file
 
 from sdloop import run as run_module
-from sdloop.job.config import load_config
+from sdloop.job.config_file import load_config
 from sdloop.job.events import Stages, ignore
 from sdloop.job.forecast import estimate, find_shortages, no_room_for_loop
 from sdloop.job.ledger import shortages
