@@ -1,5 +1,7 @@
 """Configs and overrides."""
 
+import re
+from pathlib import Path
 from typing import Annotated
 
 import pytest
@@ -135,6 +137,22 @@ def keys_with_patterns(model, way=()):
             yield from keys_with_patterns(field.annotation, (*way, name))
         elif any(getattr(limit, "pattern", None) for limit in field.metadata):
             yield ".".join((*way, name)), field.description
+
+
+def keys_of(model, way=()):
+    """Yield the dotted name of every key that holds a value."""
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from keys_of(field.annotation, (*way, name))
+        else:
+            yield ".".join((*way, name))
+
+
+def test_readme_lists_every_key():
+    text = (Path(__file__).parents[2] / "configs/README.md").read_text()
+    rows = re.findall(r"^\| (`.*?`) \|", text.partition("## Sweeps")[0], re.MULTILINE)
+    listed = [key for row in rows for key in re.findall(r"`([\w.]+)`", row)]
+    assert sorted(listed) == sorted(keys_of(RunConfig))
 
 
 def test_every_pattern_is_explained_in_its_keys_own_words(write):
