@@ -222,7 +222,7 @@ def test_what_other_programs_say_leads_to_our_key(write, overrides, said):
 
 
 def test_text_with_a_colon_is_told_to_stand_in_quotes(write):
-    with pytest.raises(UserError, match=r'a text that holds ": " must stand in quotes \(line 1'):
+    with pytest.raises(UserError, match=r'a text with ": " in it must be in quotes \(line 1'):
         load_config(write("prompt: a cat: x"))
 
 

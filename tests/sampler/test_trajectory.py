@@ -169,7 +169,7 @@ def test_other_format_versions_are_refused_by_name(saved, version):
     ("text", "said"),
     [
         ("", "its metadata is not JSON"),
-        ("[]", "its metadata holds no JSON object"),
+        ("[]", "its metadata is not a JSON object"),
         ("[" * 50_000, "its metadata is not JSON"),
         ('{"format_version": 4}', "its metadata is not what sdloop writes"),
         ('{"format_version": 4, "config": []}', "its metadata is not what sdloop writes"),
