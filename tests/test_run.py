@@ -284,7 +284,7 @@ def test_listener_is_told_of_every_stage_and_step(tiny_config, tmp_path):
 def test_interrupt_is_one_line(tiny_config, tmp_path, capsys, monkeypatch, number):
     monkeypatch.setattr(UNetPredictor, "__call__", lambda *_: os.kill(os.getpid(), number))
     assert run_module.main([str(tiny_config)]) == 128 + number
-    assert capsys.readouterr().err == "interrupted; the same command carries on\n"
+    assert capsys.readouterr().err == "interrupted; run the same command again to carry on\n"
     assert not (tmp_path / "run").exists()
 
 

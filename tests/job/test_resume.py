@@ -22,7 +22,7 @@ from sdloop.sampler.methods import make_table
 from sdloop.sampler.scheduler_config import read_settings
 from tests.oracles import config_of, make_oracle
 
-CARRIES_ON = "interrupted; the same command carries on\n"
+CARRIES_ON = "interrupted; run the same command again to carry on\n"
 
 
 @pytest.fixture
