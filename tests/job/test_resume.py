@@ -251,7 +251,7 @@ def test_second_process_says_so_and_stops(tiny_config, tmp_path, capsys):
         ):
             assert main(arguments) == 2
             error = capsys.readouterr().err
-            assert "another process is at work there" in error
+            assert "another process is working there" in error
             assert error.count("\n") == 1
     finally:
         holder.kill()  # a killed process holds nothing
