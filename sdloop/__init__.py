@@ -6,7 +6,7 @@ A whole run, from a config to its folder:
     folder = sdloop.Runner().run(sdloop.prepare(config))
     folder.trajectory.latents                                      # (rows + 1, 4, 16, 16)
 
-Its parts, by hand:
+The same in parts:
 
     source = sdloop.find("bundled")
     models = sdloop.load(source, *sdloop.choose_device("auto", "auto"))
@@ -17,7 +17,7 @@ Its parts, by hand:
     images = sdloop.decode_latents(models.vae, denoised.latents[:, 0])
     maps = sdloop.difference_maps(images)
 
-The names stand in `__init__.pyi`; each is imported from its room when it is first used.
+`__init__.pyi` lists the names; each is imported from its room when it is first used.
 """
 
 import lazy_loader

@@ -1,4 +1,4 @@
-"""Every export again from a saved trajectory, without the network; several runs on one page.
+"""Make every export again from a saved trajectory, without the UNet; put several runs on one page.
 
 python -m sdloop.render RUN_FOLDER... [key=value ...]
 python -m sdloop.render --page PAGE.html RUN_FOLDER... [key=value ...]
@@ -19,8 +19,8 @@ def main(arguments: Sequence[str] | None = None, *, owns_process: bool = False) 
     """Run the command line; returns the exit code.
 
     Args:
-        arguments: The command line's; None takes the process's.
-        owns_process: Whether the process does nothing else: then it may be tuned for that.
+        arguments: The words after the command's name; None takes `sys.argv`.
+        owns_process: Whether the process does nothing else, so that it may be tuned for this.
     """
     parser = Parser(
         prog="python -m sdloop.render", description="Make every export of saved runs again."

@@ -1,4 +1,4 @@
-"""The front door: configs -> runs' folders.
+"""The front door: configs -> run folders.
 
 python -m sdloop.run CONFIG... [key=value ...]
 """
@@ -23,8 +23,8 @@ def main(arguments: Sequence[str] | None = None, *, owns_process: bool = False) 
     """Run the command line; returns the exit code.
 
     Args:
-        arguments: The command line's; None takes the process's.
-        owns_process: Whether the process does nothing else: then it may be tuned for that.
+        arguments: The words after the command's name; None takes `sys.argv`.
+        owns_process: Whether the process does nothing else, so that it may be tuned for this.
     """
     parser = Parser(
         prog="python -m sdloop.run",
@@ -37,15 +37,15 @@ def main(arguments: Sequence[str] | None = None, *, owns_process: bool = False) 
     parser.add_argument(
         "--dry-run",
         action="store_true",
-        help="print the config and what memory the run takes; run nothing",
+        help="print the config and the memory that the run needs; run nothing",
     )
     parser.add_argument(
-        "--overwrite", action="store_true", help="replace a run of another config in the folder"
+        "--overwrite", action="store_true", help="replace a run of another config in its folder"
     )
     parser.add_argument(
         "--explain-sampler",
         metavar="NAME",
-        help="print a sampler's table, such as dpm++_2m's; with a config, as that would run it",
+        help="print a sampler's table, such as that of dpm++_2m; with a config, as it would run",
     )
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
     options = parser.parse_intermixed_args(arguments)
@@ -92,7 +92,7 @@ def _check_apart(paths: Sequence[Path], prepared: Sequence[Prepared]) -> None:
 
 
 def _explain(name: str, paths: Sequence[Path], overrides: Sequence[str]) -> str:
-    """Write down a sampler, once for each config; without one, over ten steps."""
+    """Describe a sampler, once for each config; without a config, over ten steps."""
     from sdloop.job.config_file import default_config, load_config
     from sdloop.job.explain import explain_sampler
 
@@ -102,7 +102,7 @@ def _explain(name: str, paths: Sequence[Path], overrides: Sequence[str]) -> str:
 
 
 def _describe(prepared: Prepared, listen: Listener) -> str:
-    """Write a run's config as YAML, and under it, as comments, what it takes of the memory."""
+    """Return a run's config as YAML, followed, in comments, by the memory that it needs."""
     from sdloop.job.config import dump_config
     from sdloop.job.events import Warned
     from sdloop.job.forecast import estimate, rooms_of

@@ -1,4 +1,4 @@
-"""Many runs of one config: lists of values -> a folder a run, contact sheets, a table.
+"""Many runs of one config: lists of values -> a folder for each run, contact sheets, a table.
 
 python -m sdloop.sweep SWEEP [key=value ...]
 """
@@ -20,28 +20,28 @@ LARGEST_BATCH = 1024
 
 
 def main(arguments: Sequence[str] | None = None, *, owns_process: bool = False) -> int:
-    """Run the command line; returns the exit code, which is 1 where a run failed.
+    """Run the command line; returns the exit code, which is 1 if a run failed.
 
     Args:
-        arguments: The command line's; None takes the process's.
-        owns_process: Whether the process does nothing else: then it may be tuned for that.
+        arguments: The words after the command's name; None takes `sys.argv`.
+        owns_process: Whether the process does nothing else, so that it may be tuned for this.
     """
     parser = Parser(
         prog="python -m sdloop.sweep",
         description="Make every run of a sweep, and show them together.",
-        epilog="The same command carries on: finished runs are not made again.",
+        epilog="Run the same command again to carry on: it skips finished runs.",
     )
     parser.add_argument("configs", nargs="+", metavar="SWEEP | key=value")
     parser.add_argument(
         "--dry-run",
         action="store_true",
-        help="print the plan, its size on disk, its time and memory; make nothing",
+        help="print the plan, with the disk space, time and memory that it needs; make nothing",
     )
     parser.add_argument(
-        "--batch", type=int, metavar="N", help="let N runs share a call of the network at most"
+        "--batch", type=int, metavar="N", help="let at most N runs share a call of the network"
     )
     parser.add_argument(
-        "--overwrite", action="store_true", help="make all runs again, and replace other ones"
+        "--overwrite", action="store_true", help="make all runs again, and replace any others"
     )
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
     options = parser.parse_intermixed_args(arguments)

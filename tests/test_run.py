@@ -284,7 +284,7 @@ def test_listener_is_told_of_every_stage_and_step(tiny_config, tmp_path):
 def test_interrupt_is_one_line(tiny_config, tmp_path, capsys, monkeypatch, number):
     monkeypatch.setattr(UNetPredictor, "__call__", lambda *_: os.kill(os.getpid(), number))
     assert run_module.main([str(tiny_config)]) == 128 + number
-    assert capsys.readouterr().err == "interrupted; the same command carries on\n"
+    assert capsys.readouterr().err == "interrupted; run the same command again to carry on\n"
     assert not (tmp_path / "run").exists()
 
 
@@ -340,7 +340,7 @@ def test_values_that_are_not_finite_are_named(tiny_config, tmp_path, capsys, mon
         (["model=/no/such/folder"], "model = /no/such/folder"),
         (["height=100"], "height = 100: allowed: multiples of 8"),
         (["export.stages=[0, 6]"], "stage 6 is beyond the last row; allowed: 0 to 5"),
-        (["device=cuda:99"], "device = cuda:99: not there"),
+        (["device=cuda:99"], "device = cuda:99: not available"),
         (["output=/dev/null/run"], "/dev/null is not a folder"),
         (["output=/proc/run"], "/proc cannot be written to"),
         (["scheduler.skip_prk_steps=false", "scheduler.num_steps=2"], "needs at least 4"),

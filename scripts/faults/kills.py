@@ -154,7 +154,7 @@ def one_round(seed: int, kinds: tuple[signal.Signals, ...], whole: dict[str, byt
             assert process.returncode == SIGNALS[kind], context
             if kind != signal.SIGKILL:
                 lines = [line for line in said.splitlines() if "carries on at row" not in line]
-                assert lines == ["interrupted; the same command carries on"], context
+                assert lines == ["interrupted; run the same command again to carry on"], context
             rows = rows_kept(where / FOLDER, row_bytes)
             assert rows >= kept or (where / FOLDER / "manifest.json").exists(), context
             kept = rows

@@ -1,1 +1,1 @@
-"""The process: arguments, terminal, signals, exit codes; listens to what the library tells."""
+"""The process: arguments, terminal, signals, exit codes; listens to the library's events."""

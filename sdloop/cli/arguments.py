@@ -1,4 +1,4 @@
-"""The words of a command line: which are paths, which are overrides, and which are neither."""
+"""The words of a command line: which are paths, which are overrides, which are neither."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import NoReturn
 
 
 class Parser(argparse.ArgumentParser):
-    """Parses a command line; an option that is a key of the config is told apart from a mistake."""
+    """Parses a command line; says so if an unknown option is a key of the config."""
 
     def error(self, message: str) -> NoReturn:
-        """Say what is wrong, and how a key is given; exit code 2."""
+        """Say what is wrong, and how to give a key; exit with code 2."""
         unknown = re.search(r"unrecognized arguments: --?([A-Za-z_][\w.-]*)(?:[= ](\S+))?", message)
         key = unknown[1].replace("-", "_") if unknown else ""
         if unknown and _is_key(key):
@@ -27,11 +27,11 @@ def split_arguments(texts: Sequence[str]) -> tuple[list[Path], list[str]]:
     """Tell paths from overrides.
 
     Args:
-        texts: As they were given.
+        texts: The words, as given.
 
     Returns:
-        The paths, and the texts `key=value`. A text is a path, whatever it holds, if a file or
-        folder of that name exists, or if a folder is named before its "=".
+        The paths, and the `key=value` words. A word with "=" is still a path if a file or folder
+        of that name exists, or if there is a path separator before the "=".
     """
     overrides = [text for text in texts if _is_override(text)]
     return [Path(text) for text in texts if text not in overrides], overrides
@@ -51,8 +51,8 @@ def _is_key(name: str) -> bool:
 
 
 def _exists(text: str) -> bool:
-    """Tell whether a text is the path of something."""
+    """Tell whether a file or folder of this name exists."""
     try:
         return Path(text).exists()
-    except (OSError, ValueError):  # too long for a name, or with a NUL: a prompt
+    except (OSError, ValueError):  # too long for a name, or holds a NUL: a prompt
         return False

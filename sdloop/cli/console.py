@@ -1,4 +1,4 @@
-"""Draws what happens on a terminal: bars, warnings, the closing line."""
+"""Shows events on a terminal: bars, warnings, the closing line."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from sdloop.job.events import (
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-LOADING = ("import", "load")  # stages in which nearly all that is made stays
+LOADING = ("import", "load")  # nearly every object made in these stages stays
 
 
 class Console:
@@ -69,9 +69,9 @@ class Console:
 class CollectorPause:
     """A listener that keeps the garbage collector from searching what is imported and loaded.
 
-    That takes a quarter of the time in which torch, transformers and diffusers are imported. Only
-    a process of its own may do so: frozen garbage is never collected. When the process ends, the
-    collector may search again, as C++ libraries report what it was kept from as a leak.
+    The search takes a quarter of the time of importing torch, transformers and diffusers. Only a
+    process that does nothing else may skip it: frozen garbage is never collected. At exit all is
+    unfrozen, because C++ libraries report what is still frozen as a leak.
     """
 
     def __init__(self) -> None:
@@ -80,7 +80,7 @@ class CollectorPause:
         atexit.register(gc.unfreeze)
 
     def __call__(self, event: Event) -> None:
-        """Pause where a stage of loading begins, and freeze what it made where it ends."""
+        """Pause when a loading stage begins; when it ends, freeze what it made."""
         match event:
             case StageBegan(name) if name in LOADING:
                 self._was_on = gc.isenabled()
@@ -93,11 +93,12 @@ class CollectorPause:
 
 
 def listener(quiet: bool, owns_process: bool) -> Listener:
-    """Make what a command listens with.
+    """Make a command's listener.
 
     Args:
         quiet: Show nothing but warnings.
-        owns_process: Whether the process does nothing else.
+        owns_process: Whether the process does nothing else: then garbage collection pauses while
+            loading.
 
     Returns:
         The listener.

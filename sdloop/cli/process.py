@@ -24,20 +24,21 @@ class Interrupted(KeyboardInterrupt):
     def __init__(self, number: int) -> None:
         """Keep the signal's number."""
         super().__init__(number)
-        self.exit_code = 128 + number  # as shells say it
+        self.exit_code = 128 + number  # the convention of shells
 
 
 def exit_code_of(command: Callable[[], None]) -> int:
-    """Run a command; show an error that the user can mend as one line on stderr.
+    """Run a command; show an error that the user can fix as one line on stderr.
 
     Args:
         command: Does the work.
 
     Returns:
-        0; 2 for a UserError; 1 for what the system refused; 130 after SIGINT, 143 after SIGTERM.
+        0; 2 for a UserError; 1 for an error of the system, such as a full disk or memory that ran
+        out; 130 after SIGINT, 143 after SIGTERM.
     """
     for stream in ("stdout", "stderr"):
-        if getattr(sys, stream) is None:  # it was closed, and the next file would take its place
+        if getattr(sys, stream) is None:  # closed: the next file opened would take its place
             setattr(sys, stream, Path(os.devnull).open("w"))  # noqa: SIM115 - to the very end
     try:
         with _signals_raised(), _anything_printable():
@@ -54,28 +55,28 @@ def exit_code_of(command: Callable[[], None]) -> int:
         print(f"error: {where}{error.strerror or error}", file=sys.stderr)
         return SYSTEM_ERROR
     except Interrupted as interrupt:
-        print("interrupted; the same command carries on", file=sys.stderr)
+        print("interrupted; run the same command again to carry on", file=sys.stderr)
         return interrupt.exit_code
     return 0
 
 
 def leave(exit_code: int) -> NoReturn:
-    """End the process as Python does, but for its last search for garbage, which takes seconds.
+    """End the process as Python does, but skip its last garbage collection, which takes seconds.
 
-    A signal that comes meanwhile changes nothing any more.
+    A signal that arrives meanwhile does not change the exit code.
     """
     for each in SIGNALS:
         signal.signal(each, lambda number, frame: os._exit(exit_code))
-    atexit._run_exitfuncs()  # of profilers and the like
+    atexit._run_exitfuncs()  # profilers and the like register some
     for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError):  # it was told already, or there is nobody to tell
+        with suppress(OSError):  # reported already, or there is nobody to report to
             stream.flush()
     os._exit(exit_code)
 
 
 @contextmanager
 def _anything_printable() -> Iterator[None]:
-    """Let stdout spell out what its encoding cannot show, as stderr does by itself."""
+    """Make stdout escape what its encoding cannot show, as stderr always does."""
     stream = sys.stdout
     if not isinstance(stream, TextIOWrapper):  # a notebook's, a test's
         yield
@@ -90,10 +91,10 @@ def _anything_printable() -> Iterator[None]:
 
 @contextmanager
 def _signals_raised() -> Iterator[None]:
-    """Let the signals that ask for an end raise Interrupted; a second one ends at once."""
+    """Let SIGINT and SIGTERM raise Interrupted; a second one ends the process at once."""
 
     def end(number: int, frame: FrameType | None) -> None:
-        os._exit(128 + number)  # no file is half written at any moment
+        os._exit(128 + number)  # safe at any moment: no file is ever half written
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         for each in heard:
@@ -101,7 +102,7 @@ def _signals_raised() -> Iterator[None]:
         raise Interrupted(number)
 
     if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread hears signals
+        yield  # only the main thread gets signals
         return
     before = {each: signal.getsignal(each) for each in SIGNALS}
     heard = [each for each, handler in before.items() if handler is not signal.SIG_IGN]

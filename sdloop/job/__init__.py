@@ -1,1 +1,1 @@
-"""One run: from its config to its folder; the only room that knows the config."""
+"""One run, from its config to its folder, and many; the only room that knows the config."""

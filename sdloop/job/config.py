@@ -12,30 +12,30 @@ from sdloop.machine.files import replacing
 from sdloop.show.file_names import Format
 
 SMALLEST_PX, LARGEST_PX = 8, 8192
-LONGEST_PROMPT = 10_000  # characters; text encoders take some 300
+LONGEST_PROMPT = 10_000  # characters; text encoders read some 300
 LONGEST_PATH = 4096
 SHOWN_KEYS = ("decode", "difference", "measure", "export")  # no row of a run depends on these
-# what `render` may change: what is drawn, where and in what it decodes, where the model is today
+# what `render` may change: what is drawn, the device and dtype that decode, where the model is now
 RENDER_KEYS = (*SHOWN_KEYS, "device", "dtype", "model", "model_config_from")
 
 
 def _check_text(text: str) -> str:
-    """Refuse what no text holds: control characters but line ends and tabs, half characters."""
+    """Refuse control characters other than line ends and tabs, and lone surrogates."""
     return _without_controls(text, allowed="\n\t")
 
 
 def _listed(value: object) -> object:
-    """Take one text for a list of one."""
+    """Turn a single string into a list of one."""
     return [value] if isinstance(value, str) else value
 
 
 def check_path(text: str) -> str:
-    """Refuse what no name holds that a user means."""
+    """Refuse control characters and lone surrogates, which no sensible path holds."""
     return _without_controls(text, allowed="")
 
 
 def _check_sampler(name: str) -> str:
-    """Refuse what no sampler is called."""
+    """Refuse a name that no sampler has."""
     if name != "model":
         from sdloop.sampler.methods import find_method
 
@@ -47,7 +47,7 @@ def _check_sampler(name: str) -> str:
 
 
 def _without_controls(text: str, allowed: str) -> str:
-    """Name the first control character (C0, C1) or lone surrogate."""
+    """Refuse a text with a control character (C0, C1) or lone surrogate; name the first."""
     for char in text:
         if unicodedata.category(char) in ("Cc", "Cs") and char not in allowed:
             raise ValueError(f"must not hold the control character U+{ord(char):04X}")
@@ -58,7 +58,7 @@ Prompt = Annotated[str, Field(max_length=LONGEST_PROMPT), AfterValidator(_check_
 PathText = Annotated[str, Field(min_length=1, max_length=LONGEST_PATH), AfterValidator(check_path)]
 Size = Annotated[int, Field(ge=SMALLEST_PX, le=LARGEST_PX)]
 DelayMs = Annotated[int, Field(ge=20, le=600_000, multiple_of=10)]
-# a field with a pattern says in its description what it allows, for a message
+# for messages, the description of a field with a pattern says what it allows
 Device = Annotated[
     str,
     Field(
@@ -69,7 +69,7 @@ Device = Annotated[
 
 
 class _Frozen(BaseModel):
-    """Refuses unknown keys, changes, and values that would need conversion."""
+    """Refuses unknown keys, changes after it is made, and values that would need conversion."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", strict=True, allow_inf_nan=False, validate_default=True
@@ -77,7 +77,7 @@ class _Frozen(BaseModel):
 
 
 class SchedulerConfig(_Frozen):
-    """Which sampler; what is null is taken from the model's own scheduler config."""
+    """Which sampler; null takes the value of the model's own scheduler config."""
 
     type: Annotated[str, AfterValidator(_check_sampler)] = "model"
     num_steps: Annotated[int, Field(ge=1, le=1000)] = 50
@@ -94,7 +94,7 @@ class SchedulerConfig(_Frozen):
 class DecodeConfig(_Frozen):
     """How latents become pictures.
 
-    A batch size of null lets the free memory decide. On a CPU it has no effect.
+    A batch size of null lets the free memory decide. On a CPU the batch size has no effect.
     """
 
     batch_size: Annotated[int, Field(ge=1, le=4096)] | None = None
@@ -102,21 +102,21 @@ class DecodeConfig(_Frozen):
 
 
 class DifferenceConfig(_Frozen):
-    """How a difference in RGB becomes one value a pixel, and what is full scale."""
+    """How a difference in RGB becomes one value per pixel, and what full scale is."""
 
     reduce: Literal["mean", "max", "rms"] = "mean"
     scale: Literal["image", "global"] = "image"
 
 
 class MeasureConfig(_Frozen):
-    """What is measured against: the object's mask (null guesses it), the tolerance in levels."""
+    """What to measure against: the object's mask (null guesses it), the tolerance in levels."""
 
     mask: PathText | None = None
     tolerance: Annotated[int, Field(ge=0, le=255)] = 8
 
 
 class ExportConfig(_Frozen):
-    """What is drawn; delays in milliseconds, by GIF's clock multiples of 10.
+    """What is drawn; delays are in milliseconds, multiples of 10 because GIF counts in those.
 
     A scale of null enlarges small pictures to about 256 px; stages of null are five, spread evenly.
     """
@@ -157,17 +157,17 @@ class RunConfig(_Frozen):
 
     @property
     def guided(self) -> bool:
-        """Tell whether the network is asked about both halves, [uncond, cond]."""
+        """Tell whether the network evaluates both halves, [uncond, cond]."""
         return self.guidance_scale != 1
 
 
 def identity_of(config: RunConfig) -> dict[str, Any]:
-    """Return the part of a config on which the rows of a run depend, as plain values."""
+    """Return the part of a config that the rows of a run depend on, as plain values."""
     return config.model_dump(mode="json", exclude={*SHOWN_KEYS, "output"})
 
 
 def dump_config(config: RunConfig) -> str:
-    """Return the config as YAML text, every value written out."""
+    """Return the config as YAML text, with every value written out."""
     return dump_yaml(config.model_dump(mode="json"))
 
 

@@ -29,22 +29,22 @@ ELSEWHERE = {
     "generator": "seed",
 }
 _YAML_TYPES = {
-    bool: "a truth value",
+    bool: "a boolean",
     int: "a number",
     float: "a number",
-    type(None): "nothing",
+    type(None): "null",
     list: "a list",
     dict: "a mapping",
 }
 
 
 def explain_error(error: ValidationError, text: str, overrides: Sequence[str]) -> str:
-    """Say the first thing that is wrong with a config in one line.
+    """Say in one line the first thing that is wrong with a config.
 
     Args:
-        error: What checking it raised.
-        text: The config file's text, to quote a value as it was written; "" for none.
-        overrides: What was put over it.
+        error: The error that checking the config raised.
+        text: The config file's text, to quote a value as written; "" for none.
+        overrides: The `key=value` texts applied over it.
 
     Returns:
         The line, without the file's name.
@@ -74,20 +74,20 @@ def explain_error(error: ValidationError, text: str, overrides: Sequence[str]) -
 
 
 def _explain_scalar(path: list[str], value: object) -> str:
-    """Say where a value belongs that was given to a key with keys of its own."""
+    """Say where to put a value that was given to a key with keys of its own."""
     key = ".".join(path)
     inner = list(_model_around([*path, ""]).model_fields)
     meant = f"{key}.type" if "type" in inner and isinstance(value, str) else None
-    hint = f"say {meant}={cut(str(value))}" if meant else "say one of them"
+    hint = f"set {meant}={cut(str(value))}" if meant else "set one of them"
     return f"{key} = {shown(value)}: has keys of its own ({', '.join(inner)}); {hint}"
 
 
 def _explain_text(path: list[str], value: object, text: str, overrides: Sequence[str]) -> str:
     """Say how to write a text that YAML takes for something else."""
-    key, taken_for = ".".join(path), _YAML_TYPES.get(type(value), "no text")
+    key, taken_for = ".".join(path), _YAML_TYPES.get(type(value), "something else")
     written, override = _as_written(path, text, overrides)
     if written is None:
-        return f"{key} = {shown(value)}: must be a text, not {taken_for}"
+        return f"{key} = {shown(value)}: must be text, not {taken_for}"
     quoted = f"""{key}='"{written}"'""" if override else f'{path[-1]}: "{written}"'
     return f"{key} = {written}: YAML reads {taken_for}; put the text in quotes: {quoted}"
 
@@ -95,7 +95,7 @@ def _explain_text(path: list[str], value: object, text: str, overrides: Sequence
 def _as_written(
     path: list[str], text: str, overrides: Sequence[str]
 ) -> tuple[str | None, str | None]:
-    """Find a value as the user spelled it, and the override that it comes from, if one does."""
+    """Find a value as the user spelled it, and the override that it comes from, if any."""
     for override in reversed(overrides):
         key, _, value = override.partition("=")
         parts = [part.strip() for part in key.split(".")]
@@ -105,17 +105,17 @@ def _as_written(
 
 
 def cut(text: str) -> str:
-    """Return a text as short as a message can quote it without quotes."""
+    """Shorten a text that a message quotes without quotation marks."""
     return text if len(text) <= LONGEST_QUOTE else f"{text[:LONGEST_QUOTE]}..."
 
 
 def _keys_beside(path: list[str]) -> list[str]:
-    """List the keys allowed where an unknown one stood."""
+    """List the keys allowed in place of an unknown one."""
     return list(_model_around(path).model_fields)
 
 
 def _model_around(path: list[str]) -> type[BaseModel]:
-    """Find the part of the config that a key stands in."""
+    """Find the part of the config that a key belongs to."""
     model: type[BaseModel] = RunConfig
     for part in path[:-1]:
         annotation = model.model_fields[part].annotation

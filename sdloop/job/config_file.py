@@ -1,4 +1,4 @@
-"""YAML and key=value overrides -> a RunConfig; what is wrong is said in one line."""
+"""YAML and key=value overrides -> a RunConfig, or one line that says what is wrong."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,14 +11,14 @@ from sdloop.job.config_errors import cut, explain_error
 from sdloop.machine.documents import parse_yaml, read_file
 from sdloop.machine.errors import UserError, shown
 
-DROPPED_CAPTURES = ("eps_uncond", "eps_cond")  # Trajectory.eps() gives both
+DROPPED_CAPTURES = ("eps_uncond", "eps_cond")  # Trajectory.eps() returns both
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
-    """Read a config file and put overrides over it.
+    """Read a config file and apply overrides to it.
 
     Args:
-        path: A YAML file that holds a mapping. Without an `output` key a run of it goes to
+        path: A YAML file that holds a mapping. Without an `output` key its run goes to
             runs/<name of the file>.
         overrides: `key=value` texts; dots reach into nested values, values are YAML.
 
@@ -34,17 +34,17 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
 
 
 def read_values(path: Path, overrides: Sequence[str] = ()) -> tuple[dict[str, Any], str]:
-    """Read a config file and put overrides over it; nothing is checked but the spelling.
+    """Read a config file and apply overrides to it; check the YAML, but no key or value.
 
     Args:
-        path: As of `load_config`.
-        overrides: As of `load_config`.
+        path: See `load_config`.
+        overrides: See `load_config`.
 
     Returns:
-        The values, and the file's text.
+        The values by key, and the file's text.
 
     Raises:
-        UserError: The file is no YAML mapping, or an override no `key=value`.
+        UserError: The file is not a YAML mapping, or an override is not `key=value`.
     """
     text = _read_text(path)
     values = _mapping_of(text, path)
@@ -65,28 +65,28 @@ def check_values(
         values: By key.
         path: The file, for messages.
         text: Its text, for messages.
-        overrides: What was put over it, for messages.
+        overrides: The overrides applied to it, for messages.
 
     Returns:
         The checked config.
 
     Raises:
-        UserError: As of `load_config`.
+        UserError: One line that names the file, the key, the value and what is allowed.
     """
     return _checked(values, f"{path}: ", text, overrides)
 
 
 def default_config(overrides: Sequence[str]) -> RunConfig:
-    """Put overrides over the defaults.
+    """Apply overrides to the defaults.
 
     Args:
-        overrides: As of `load_config`.
+        overrides: See `load_config`.
 
     Returns:
-        The checked config, of an empty prompt unless an override says one.
+        The checked config, with an empty prompt unless an override sets one.
 
     Raises:
-        UserError: As of `load_config`.
+        UserError: One line that names the key, the value and what is allowed.
     """
     values: dict[str, Any] = {"prompt": ""}
     for override in overrides:
@@ -97,7 +97,7 @@ def default_config(overrides: Sequence[str]) -> RunConfig:
 def _checked(
     values: Mapping[str, Any], before: str, text: str, overrides: Sequence[str]
 ) -> RunConfig:
-    """Make a config of values; a message has something before it."""
+    """Make a config of values; a message begins with `before`."""
     try:
         return RunConfig.model_validate(values)
     except ValidationError as error:
@@ -105,7 +105,7 @@ def _checked(
 
 
 def _drop_capture(values: dict[str, Any]) -> None:
-    """Leave out a key of older runs' configs: what it asked for follows from every trajectory."""
+    """Drop a key of older runs' configs: every trajectory now gives what it asked for."""
     asked = values.get("capture")
     if isinstance(asked, list) and all(name in DROPPED_CAPTURES for name in asked):
         del values["capture"]
@@ -128,14 +128,14 @@ def _mapping_of(text: str, path: Path) -> dict[str, Any]:
 
 
 def _default_output(path: Path) -> str:
-    """Make a run's folder of a config file's name, which must not lead out of runs/."""
+    """Derive a run's folder from a config file's name, which must not lead out of runs/."""
     try:
         if path.stem.startswith(".") or not path.stem:
             raise ValueError("begins with a dot")
         return f"runs/{check_path(path.stem)}"
     except ValueError as error:
         raise UserError(
-            f"{path}: cannot name the run's folder, as its own name {error}; say output=..."
+            f"{path}: cannot name the run's folder after it, as its name {error}; set output=..."
         ) from None
 
 
@@ -162,6 +162,6 @@ def _apply_override(values: dict[str, Any], override: str) -> None:
 
 
 def _is_text(key: str) -> bool:
-    """Tell whether a top-level key takes text as it stands ("prompt=yes" is no truth value)."""
+    """Tell whether a top-level key takes text as it is ("prompt=yes" is not a boolean)."""
     field = RunConfig.model_fields.get(key)
     return field is not None and field.annotation is str

@@ -1,4 +1,4 @@
-"""A model's networks, loaded, with the way of walking the loop that suits their device."""
+"""A model's loaded networks, and the walk that suits their device."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class Engine:
     """What runs of one model, on one device, in one dtype, share.
 
     Attributes:
-        family: The model's.
+        family: The model's family.
         models: The networks.
-        device: As it was asked for; "cuda" is whichever CUDA device is the current one.
-        compiled: Whether torch.compile translates them.
-        weights_sha256: By file name, once they are known; gigabytes are hashed in a thread.
+        device: As asked for; "cuda" is whichever CUDA device is current.
+        compiled: Whether the networks go through torch.compile.
+        weights_sha256: File name -> hash, once known; a thread hashes the gigabytes.
     """
 
     family: Family
@@ -47,7 +47,7 @@ class Engine:
         """Load a plan's model.
 
         Raises:
-            UserError: The weights cannot be had or do not fit their configs.
+            UserError: The weights cannot be loaded or do not fit their configs.
         """
         models = load(plan.source, plan.device, plan.dtype)
         if plan.config.compile:
@@ -76,26 +76,26 @@ class Engine:
     ) -> Iterator[Step]:
         """Walk the table's rows.
 
-        On CUDA every row is a replay of one graph. Elsewhere the readable loop runs, with what is
-        constant over the run computed once; a compiled UNet is left as it was compiled.
+        On CUDA every row replays one graph. Elsewhere the plain loop runs and computes once what is
+        constant over the run, unless the UNet is compiled, which stays as it is.
 
         Args:
             table: The sampler's.
             z: float32 (samples, channels, h, w), frame 0, on the networks' device.
-            conditioning: What the family made of the prompts.
+            conditioning: The encoded prompts, from `Family.encode_text`.
             guidance_scale: s in uncond + s (cond - uncond); a tensor (samples, 1, 1, 1) gives each
                 sample its own.
-            noise: float32 (rows, samples, channels, h, w), on the networks' device; None where the
+            noise: float32 (rows, samples, channels, h, w), on the networks' device; None if the
                 table adds none.
-            returned: What the network returned in the first rows of this very walk, where that is
-                known already; it is not asked about these.
+            returned: What the network returned in the first rows of this very walk, if known;
+                these rows do not call it again.
             guidance_rescale: phi of `guide`; 0 rescales nothing.
 
         Yields:
-            One step a row.
+            One step per row.
 
         Raises:
-            UserError: The weights are damaged; it is told as soon as their hash is known.
+            UserError: The weights are damaged; raised as soon as their hash is known.
         """
         timesteps = table.timesteps.tolist()
         shortcuts = self._graph is None and not self.compiled

@@ -1,4 +1,4 @@
-"""What happens while a run is made, told to whoever listens: the library itself prints nothing."""
+"""Events that tell a listener how a run is going; the library itself prints nothing."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class StageBegan:
 
     Attributes:
         name: "import", "load", "text", "denoise", "decode" and so on.
-        total: How many parts it has; None where nobody counts them.
-        done: How many of these are there already.
+        total: How many parts it has; None if they are not counted.
+        done: How many of these are done already.
         unit: What is counted: "it", or "B" for bytes.
     """
 
@@ -55,8 +55,8 @@ class StageEnded:
 class StepMade:
     """A row of the walk was issued.
 
-    On a GPU its tensors may not be computed yet, and the next run overwrites them: copy what is to
-    stay.
+    On a GPU its tensors may not be computed yet, and the next run overwrites them: copy what you
+    want to keep.
     """
 
     step: Step
@@ -64,7 +64,7 @@ class StepMade:
 
 @dataclass(frozen=True)
 class FramesDecoded:
-    """Some more frames, or z0_hats, were decoded."""
+    """More frames, or z0_hats, were decoded."""
 
     count: int
 
@@ -78,7 +78,7 @@ class Warned:
 
 @dataclass(frozen=True)
 class Noted:
-    """Something that the user should know."""
+    """Something that the user should know, such as that a run is finished already."""
 
     message: str
 
@@ -117,11 +117,11 @@ class Stages:
 
     Attributes:
         listen: Gets every event.
-        timings_ms: Each finished stage's time, in order; one that comes twice is summed up.
+        timings_ms: Each finished stage's time, in order; a stage that comes twice is added up.
     """
 
     def __init__(self, listen: Listener) -> None:
-        """Begin with no stage."""
+        """Start with no stage."""
         self.listen = listen
         self.timings_ms: dict[str, float] = {}
 
@@ -129,16 +129,16 @@ class Stages:
     def stage(
         self, name: str, total: int | None = None, done: int = 0, unit: str = "it"
     ) -> Iterator[Callable[[int], None]]:
-        """Time a block and name it in the error of a memory that ran out.
+        """Run a block as a stage: tell the listener, time it, name it if memory runs out.
 
         Args:
             name: The stage's.
-            total: How many parts it has.
-            done: How many of these are there already.
+            total: How many parts it has; None if they are not counted.
+            done: How many of these are done already.
             unit: What is counted: "it", or "B" for bytes.
 
         Yields:
-            What tells that some more parts are done.
+            A function to call with the number of parts that were just done.
 
         Raises:
             OutOfMemory: Memory ran out in the block.

@@ -1,4 +1,4 @@
-"""A sampler's name, and a config's model and number of steps -> the sampler in writing."""
+"""A sampler's name, and a config's model and number of steps -> a description of the sampler."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from sdloop.sampler.methods import find_method
 
 
 def explain_sampler(name: str, config: RunConfig) -> str:
-    """Write down a sampler as a config would run it.
+    """Describe a sampler as a config would run it.
 
     Args:
-        name: What `scheduler.type` takes.
-        config: Says the model, whose noise levels are taken, the steps and the other options.
+        name: A value that `scheduler.type` takes.
+        config: Gives the model, which sets the noise levels, the steps and the other options.
 
     Returns:
         Lines of text.
 
     Raises:
-        UserError: No sampler is called so, or it does not go with the config.
+        UserError: No sampler has this name, or it does not go with the config.
     """
     if name != "model":
-        find_method(name)  # tell of a wrong name before a model is looked for
+        find_method(name)  # refuse a wrong name before searching for a model
     scheduler = config.scheduler.model_copy(update={"type": name})
     config = config.model_copy(update={"scheduler": scheduler})
     source = find(config.model, config.model_config_from)

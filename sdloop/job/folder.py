@@ -29,18 +29,18 @@ if TYPE_CHECKING:
 
 CONFIG_FILE, MANIFEST_FILE = "config.yaml", "manifest.json"
 TRAJECTORY_FILE, PAGE_FILE = "trajectory.safetensors", "index.html"
-PROGRESS_FILE = ".progress"  # only as long as the run is not finished
-PARTS = ("animations", "strip", "measures", "frames", "page")  # of what is written of a run
+PROGRESS_FILE = ".progress"  # there only until the run is finished
+PARTS = ("animations", "strip", "measures", "frames", "page")  # groups of exported files
 IFRAME_STYLE = "width: 100%; height: 920px; border: 0"
 
 
 @dataclass(frozen=True)
 class RunFiles:
-    """What the exports of a run write, as paths in its folder.
+    """The files that the exports of a run write, as paths in its folder.
 
     Attributes:
-        linked: What the page links to and is itself, in this order.
-        frames: The PNGs of frames and maps; none unless they are asked for.
+        linked: The files that the page links to, in order, and the page itself.
+        frames: The PNGs of frames and maps; empty unless the config asks for them.
     """
 
     linked: tuple[Path, ...]
@@ -55,11 +55,11 @@ class RunFiles:
         Args:
             folder: The run's.
             config: The run's.
-            rows: How many its table has.
+            rows: How many rows its table has.
             parts: Which of PARTS are written.
 
         Returns:
-            Those that this very config writes.
+            The files that exactly this config writes.
         """
         suffixes = config.export.formats
         by_part = {
@@ -93,7 +93,7 @@ class RunFiles:
 
     @property
     def all(self) -> tuple[Path, ...]:
-        """Return both."""
+        """Return all paths."""
         return (*self.linked, *self.frames)
 
 
@@ -114,7 +114,7 @@ class RunFolder:
 
     @property
     def trajectory(self) -> Trajectory:
-        """Read the latents of every step, and what else was captured."""
+        """Read the latents of every step, and all else that was captured."""
         from sdloop.sampler.trajectory import Trajectory
 
         return Trajectory.load(self.folder / TRAJECTORY_FILE)
@@ -124,10 +124,10 @@ class RunFolder:
         return str(self.folder)
 
     def _repr_html_(self) -> str | None:
-        """Show the page in a frame of its own, which can neither see nor change the notebook."""
+        """Show the page in a sandboxed frame, which can neither see nor change the notebook."""
         page = self.folder / PAGE_FILE
         if not page.is_file():
-            return None  # the notebook falls back on the text
+            return None  # the notebook falls back on the repr
         return (
             f'<iframe title="{html.escape(str(self.folder))}" sandbox="allow-scripts" '
             f'style="{IFRAME_STYLE}" srcdoc="{html.escape(page.read_text(encoding="utf-8"))}">'

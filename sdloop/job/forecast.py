@@ -1,8 +1,8 @@
-"""What a run takes of the memory, stage by stage, before anything is loaded.
+"""How much memory a run needs, stage by stage, worked out before anything is loaded.
 
-Of the networks the model's family answers; arrays are counted by their shapes. What cannot be
-counted was measured, on Linux with torch's build for the CPU, and stands in the constants; those of
-CUDA have not been measured.
+The model's family answers for the networks; arrays are counted by their shapes. The constants are
+what cannot be counted: measured on Linux with torch's CPU build, except those of CUDA, which were
+not measured.
 """
 
 from __future__ import annotations
@@ -25,53 +25,52 @@ if TYPE_CHECKING:
 
 LIBRARIES_BYTES = 400_000_000  # Python, torch, transformers, diffusers, NumPy, Pillow
 SLACK_BYTES = 210_000_000  # oneDNN's kernels, threads' stacks, what C's heap does not give back
-CUDA_LIBRARIES_BYTES = 2_500_000_000  # on the host, beyond the CPU's; not measured
+CUDA_LIBRARIES_BYTES = 2_500_000_000  # on the host, on top of the CPU's; not measured
 CUDA_CONTEXT_BYTES = 600_000_000  # on the device; not measured
-MOST_KEPT_BYTES = 250_000_000  # of activations that C's heap may not give back: blocks to 32 MB
-PAGE_BYTES = 40_000_000  # the page's pictures and texts on their way to the file
-DOUBLES_IN_MEASURES = 7  # copies of the latents in float64, while they are measured
-ROW_BYTES, ROWS_AT_ONCE = 24, 16  # a pixel's in each of the rows that are measured at once
-PICTURE_BYTES = 100  # a pixel's in what is measured of one picture
-THREAD_BYTES, DRAWN_BYTES = 64, 8  # a pixel's in each thread that exports: as it is, enlarged
-FIGURE_BYTES = 12  # an enlarged pixel's in each stage of the strip
+MOST_KEPT_BYTES = 250_000_000  # activations in blocks up to 32 MB, which C's heap may not give back
+PAGE_BYTES = 40_000_000  # the page's pictures and texts before they are written
+DOUBLES_IN_MEASURES = 7  # float64 copies of the latents during measuring
+ROW_BYTES, ROWS_AT_ONCE = 24, 16  # per pixel and row; rows measured at once
+PICTURE_BYTES = 100  # per pixel, while one picture is measured
+THREAD_BYTES, DRAWN_BYTES = 64, 8  # in each exporting thread, per pixel and per enlarged pixel
+FIGURE_BYTES = 12  # per enlarged pixel, in each stage of the strip
 
 
 @dataclass(frozen=True)
 class _Shapes:
-    """What a run's arrays are made of."""
+    """The sizes of a run's arrays."""
 
     rows: int
     samples: int
-    latents: int  # elements of one frame's
-    stacks: int  # how many numbers are kept for each of these, besides frame 0
+    latents: int  # elements in one frame's latents
+    stacks: int  # numbers kept per element and row
     pixels: int
     frames: int
-    decoded: int  # frames, and z0_hat where it is wanted
+    decoded: int  # frames, plus z0_hat if wanted
     scale: int
     drawn: int  # stages in the strip
 
     @property
     def kept_bytes(self) -> int:
-        """Return the size of all that the loop keeps."""
+        """Return the bytes of all that the loop keeps."""
         return 4 * self.latents * self.samples * (self.rows * self.stacks + 1)
 
     @property
     def shown_bytes(self) -> int:
-        """Return the size of the pictures, of the differences and of their colours."""
+        """Return the bytes of the pictures, the differences and their colours."""
         return self.pixels * (3 * self.decoded + 5 * self.rows)
 
 
 def estimate(plan: Plan, samples: int = 1, quick: bool = False) -> list[Ledger]:
-    """Say what a run will take at most.
+    """Work out an upper bound on the memory that a run needs.
 
     Args:
-        plan: The run's; the model's weights need not be there yet.
+        plan: The run's; the model's weights need not be downloaded yet.
         samples: How many walk the loop at once. They are decoded and shown one after another.
-        quick: Take a bound on what the networks hold instead of the count, which takes a second or
-            two.
+        quick: Use a rough bound for the networks instead of counting, which takes a second or two.
 
     Returns:
-        The host's memory, and the device's where that is another one.
+        The host's memory, and the device's if that is separate.
 
     Raises:
         UserError: A weight file cannot be read, or values of a network's config do not go together.
@@ -102,29 +101,29 @@ def estimate(plan: Plan, samples: int = 1, quick: bool = False) -> list[Ledger]:
 def find_shortages(plan: Plan, rooms: Sequence[int | None]) -> list[str]:
     """Say where a run may need more memory than there is.
 
-    Networks are counted only where a quick bound on what they hold comes near the room.
+    The networks are counted only if a quick bound on their memory exceeds what there is.
 
     Args:
         plan: The run's.
-        rooms: As for `shortages`.
+        rooms: See `shortages`.
 
     Returns:
-        What `shortages` says of the estimate.
+        The lines of `shortages`.
     """
     return shortages(estimate(plan, quick=True), rooms) and shortages(estimate(plan), rooms)
 
 
 def rooms_of(device: torch.device) -> list[int | None]:
-    """Return what this process may hold of the memories that `estimate` speaks of, in its order."""
+    """Return how many bytes this process may hold in each memory of `estimate`, in its order."""
     return [host_room_bytes(), room_bytes(device)]
 
 
 def no_room_for_loop(plan: Plan, free_bytes: int | None) -> OutOfMemory:
-    """Say what would fit, where the loop of a run does not.
+    """Make the error for a loop that does not fit in memory; it names a size that would.
 
     Args:
         plan: The run's.
-        free_bytes: What the device has left; None if it is not known.
+        free_bytes: The device's free memory; None if unknown.
 
     Returns:
         The error.
@@ -165,7 +164,7 @@ def _shapes_of(plan: Plan, samples: int) -> _Shapes:
 
 
 def _device_stages(shapes: _Shapes, active: int, batch_bytes: int, on_cuda: bool) -> dict[str, int]:
-    """Count what lies where the networks are; a CUDA graph keeps its own until the end."""
+    """Count the bytes on the networks' device; a CUDA graph keeps its own until the end."""
     kept = active + shapes.kept_bytes if on_cuda else min(active + batch_bytes, MOST_KEPT_BYTES)
     measured = shapes.pixels * (PICTURE_BYTES + ROW_BYTES * min(shapes.rows, ROWS_AT_ONCE))
     return {
@@ -178,17 +177,17 @@ def _device_stages(shapes: _Shapes, active: int, batch_bytes: int, on_cuda: bool
 
 
 def _host_stages(shapes: _Shapes, file_bytes: int, on_cuda: bool) -> dict[str, int]:
-    """Count what lies on the host, wherever the networks are."""
+    """Count the bytes on the host, wherever the networks are."""
     double = 8 * shapes.latents * shapes.frames
     enlarged = shapes.pixels * shapes.scale**2
     threads = usable_cores() * (THREAD_BYTES * shapes.pixels + DRAWN_BYTES * enlarged)
     figures = FIGURE_BYTES * enlarged * shapes.drawn
-    page = PAGE_BYTES + shapes.pixels * shapes.rows  # each difference by its own scale
+    page = PAGE_BYTES + shapes.pixels * shapes.rows  # each difference in its own scale
     kept = shapes.kept_bytes
     return {
-        "load": file_bytes,  # they are mapped while they are copied
+        "load": file_bytes,  # the files stay mapped while they are copied
         "denoise": 0,
-        "decode": 2 * kept,  # it is saved, and goes to the VAE as one stack
+        "decode": 2 * kept,  # it is kept for saving, and goes to the VAE as one stack
         "measure": kept + DOUBLES_IN_MEASURES * double + shapes.shown_bytes * on_cuda,
         "export": kept
         + DOUBLES_IN_MEASURES * double

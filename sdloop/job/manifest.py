@@ -23,11 +23,11 @@ PACKAGES = ("sdloop", "torch", "transformers", "diffusers", "numpy", "imageio", 
 
 
 def made_with(plan: Plan, weights_sha256: Mapping[str, str]) -> dict[str, Any]:
-    """Return on what, beside its config, the bytes of a run depend.
+    """Return what the bytes of a run depend on apart from its config.
 
     Args:
         plan: The run's.
-        weights_sha256: Of the files that the networks are loaded from, by name.
+        weights_sha256: Hashes of the weight files, by name.
 
     Returns:
         Plain values: versions, the device's name, the weights.
@@ -56,9 +56,9 @@ def write_manifest(
     Args:
         path: The JSON file.
         plan: The run's.
-        made_with: As the function of this name returns it.
+        made_with: What the function `made_with` returned.
         timings_ms: Time of each stage.
-        shown: Its pictures and what was measured of them.
+        shown: The run's pictures and measures.
     """
     import torch
 
@@ -79,14 +79,14 @@ def write_manifest(
 
 
 def update_manifest(path: Path, shown: Shown) -> None:
-    """Put what was shown anew into a manifest that `write_manifest` wrote.
+    """Update the measures in a manifest that `write_manifest` wrote.
 
     Args:
-        path: The JSON file; nothing is done if it is not there.
-        shown: The run's pictures and what was measured of them.
+        path: The JSON file; if it does not exist, nothing happens.
+        shown: The run's pictures and measures, made again.
 
     Raises:
-        UserError: What is there is no manifest.
+        UserError: The file is not a JSON object.
     """
     if path.exists():
         facts = parse_json(read_file(path, str(path)), f"{path}:")

@@ -37,14 +37,14 @@ WRITTEN_KEYS = {
 
 @contextmanager
 def occupy(folder: Path, key: str = "output =") -> Iterator[None]:
-    """Hold a run's folder for this process alone, free of what a killed one was writing.
+    """Lock a run's folder for this process, and remove what a killed one left half written.
 
     Args:
-        folder: Created if missing; removed if it stays empty.
-        key: What the user called it.
+        folder: Created if missing, and then removed again if it stays empty.
+        key: The key or option that named it, for messages.
 
     Raises:
-        UserError: It cannot be written to, or another process holds it.
+        UserError: The folder cannot be written to, or another process holds it.
     """
     check_writable(folder, key)
     is_new = not folder.exists()
@@ -55,14 +55,14 @@ def occupy(folder: Path, key: str = "output =") -> Iterator[None]:
             lock.acquire(timeout=0)
         except Timeout:
             raise UserError(
-                f"{key} {folder}: another process is at work there; wait for it or use another "
+                f"{key} {folder}: another process is working there; wait for it or use another "
                 "folder"
             ) from None
         _tidy(folder)
         yield
     finally:
         if lock.is_locked:
-            with suppress(OSError):  # a system that does not remove open files keeps it, empty
+            with suppress(OSError):  # Windows cannot remove an open file; an empty one stays
                 (folder / LOCK_FILE).unlink()
             lock.release()
         if is_new:
@@ -71,10 +71,10 @@ def occupy(folder: Path, key: str = "output =") -> Iterator[None]:
 
 
 def _tidy(folder: Path) -> None:
-    """Remove what a killed process was writing, and links that lead out of the folder."""
+    """Remove what a killed process left half written, and links that lead out of the folder."""
     remove_unfinished(folder)
     for name in (FRAMES_FOLDER, DIFFERENCES_FOLDER):
-        if (folder / name).is_symlink():  # pictures would be laid, and removed, elsewhere
+        if (folder / name).is_symlink():  # pictures would be written, and removed, elsewhere
             (folder / name).unlink()
         remove_unfinished(folder / name)
 
@@ -107,10 +107,10 @@ def check_overwritable(plan: Plan) -> None:
     """Never lay a run over the user's own files.
 
     Args:
-        plan: The run's; its folder is looked at.
+        plan: The run's; its folder is checked.
 
     Raises:
-        UserError: The folder holds no run, but files of the names that this run writes.
+        UserError: The folder holds no run, but files with names that this run writes.
     """
     folder = plan.folder
     if holds_run(folder):
@@ -125,17 +125,17 @@ def check_overwritable(plan: Plan) -> None:
 
 
 def holds_run(folder: Path) -> bool:
-    """Tell whether a folder's config is one that a run wrote, with every value in it."""
+    """Tell whether a folder's config was written by a run, with every value in it."""
     return _saved_config(folder) is not None
 
 
 def is_under_way(plan: Plan) -> bool:
-    """Tell whether its folder holds files of this very run, and the last of them is missing."""
+    """Tell whether a run's folder holds this very run, but not its last file, the manifest."""
     return holds_config(plan.folder, plan.config) and not (plan.folder / MANIFEST_FILE).exists()
 
 
 def is_whole(plan: Plan) -> bool:
-    """Tell whether its folder holds this very run, finished and with all its files."""
+    """Tell whether a run's folder holds this very run, finished and with all its files."""
     folder = plan.folder
     if not holds_config(folder, plan.config):
         return False
@@ -146,11 +146,11 @@ def is_whole(plan: Plan) -> bool:
 
 
 def holds_config(folder: Path, config: RunConfig) -> bool:
-    """Tell whether the config that a run saved in a folder says what this one does."""
+    """Tell whether the config that a run saved in a folder equals this one."""
     path = folder / CONFIG_FILE
     try:
         if read_file(path, str(path)) == dump_config(config).encode():
-            return True  # spares the many runs of a sweep a YAML parse each
+            return True  # spares a sweep one YAML parse per run
     except UserError:
         return False
     saved = _saved_config(folder)
@@ -168,14 +168,14 @@ def _saved_config(folder: Path) -> RunConfig | None:
 
 
 def check_made_with(folder: Path, made_with: Mapping[str, Any]) -> None:
-    """Refuse to take a finished run for one that would come out otherwise today.
+    """Refuse a finished run that would come out differently today.
 
     Args:
         folder: The run's.
-        made_with: What the manifest would hold, of that on which the run's bytes depend.
+        made_with: What `manifest.made_with` returns today.
 
     Raises:
-        UserError: The run was made with something else.
+        UserError: The run was made with something else, or its manifest is damaged.
     """
     path = folder / MANIFEST_FILE
     try:
@@ -190,12 +190,12 @@ def check_made_with(folder: Path, made_with: Mapping[str, Any]) -> None:
 
 
 def _occupied(folder: Path, why: str) -> UserError:
-    """Say why a folder is left alone, and what the user can do."""
+    """Make the error that says why a folder is left alone, and what the user can do."""
     return UserError(f"output = {folder}: {why}; use another folder (output=...) or --overwrite")
 
 
 def _flatten(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Put the values of inner mappings beside those of the outer one."""
+    """Merge the values of inner mappings into the outer one."""
     flat: dict[str, Any] = {}
     for key, value in values.items():
         flat |= value if isinstance(value, Mapping) else {key: value}
@@ -203,13 +203,13 @@ def _flatten(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def remove_exports(folder: Path, but: RunFiles | None = None) -> None:
-    """Remove what earlier exports left, so that none of it stays among the new ones.
+    """Remove the files of earlier exports, so that no old one stays among the new ones.
 
-    PNGs of frames go only where the saved config asked for them; others are the user's.
+    PNGs of frames are removed only if the saved config asked for them; others are the user's.
 
     Args:
         folder: The run's.
-        but: What stays.
+        but: The files to keep.
     """
     saved, ever = _saved_config(folder), RunFiles.ever_in(folder)
     staying = set(but.all if but else ())
@@ -217,12 +217,12 @@ def remove_exports(folder: Path, but: RunFiles | None = None) -> None:
         if path not in staying:
             path.unlink(missing_ok=True)
     for name in (FRAMES_FOLDER, DIFFERENCES_FOLDER):
-        with suppress(OSError):  # not there, or something in it is not ours
+        with suppress(OSError):  # it does not exist, or holds a file that is not ours
             (folder / name).rmdir()
 
 
 def clear(folder: Path) -> None:
-    """Remove an earlier run; its config goes last: until then the folder holds a run."""
+    """Remove an earlier run, its config last, because the config marks the folder as a run's."""
     if not holds_run(folder):
         return
     remove_exports(folder)

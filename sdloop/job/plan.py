@@ -1,4 +1,4 @@
-"""A config, a model's facts and a device -> what will run, with nothing left open."""
+"""A config, a model's facts and a device -> a plan of what will run, with nothing left open."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from sdloop.sampler.table import Table
 
 DEFAULT_STAGES = 5
-SMALL_PX = 256  # pictures are enlarged to about this size where no scale is given
+SMALL_PX = 256  # without a scale, pictures are enlarged to about this size
 OVERRIDABLE = (
     "timestep_spacing",
     "steps_offset",
@@ -43,16 +43,16 @@ class Prepared:
     """A run as far as it can be settled without a network library.
 
     Attributes:
-        config: With size, scheduler and scale written out, as a run's folder keeps it.
+        config: With size, scheduler and scale filled in, as a run's folder keeps it.
         source: The model's facts.
         table: The sampler's.
         folder: Where the run goes.
         size: The pictures' (height, width) in pixels.
         latent_shape: A latent's (channels, height, width).
-        guided: Whether the network is asked about both halves, [uncond, cond].
+        guided: Whether the network evaluates both halves, [uncond, cond].
         scale: The factor by which pictures are enlarged.
         stages: The rows that the strip shows and the page marks.
-        mask: Where the object is, bool (H, W); None lets the last frame tell.
+        mask: Where the object is, bool (H, W); None guesses it from the last frame.
     """
 
     config: RunConfig
@@ -92,22 +92,22 @@ class Plan(Prepared):
 
     @property
     def identity(self) -> dict[str, Any]:
-        """Return what makes a trajectory the same one, of what the user can choose."""
+        """Return the choices of the user that the trajectory depends on, as plain values."""
         return identity_of(self.config)
 
 
 def prepare(config: RunConfig, source: ModelSource | None = None) -> Prepared:
-    """Do every check that needs no network library; a mistake is told at once.
+    """Settle all that needs no network library, so that a mistake is reported at once.
 
     Args:
         config: As the user wrote it.
-        source: The config's model, where it was found before.
+        source: The config's model, if it was found before.
 
     Returns:
-        The run, but for its device.
+        The run, all but its device and dtype.
 
     Raises:
-        UserError: Says what does not fit.
+        UserError: Something in the config does not fit; the message says what.
     """
     check_device(config.device)
     if "mp4" in config.export.formats and find_spec("av") is None:
@@ -168,14 +168,14 @@ def settle(prepared: Prepared) -> Plan:
 
 
 def spread_stages(rows: int, count: int = DEFAULT_STAGES) -> tuple[int, ...]:
-    """Spread up to `count` stages evenly over the rows, first and last among them."""
+    """Spread up to `count` stages evenly over the rows, including the first and the last."""
     import numpy as np
 
     return tuple(int(row) for row in np.unique(np.linspace(0, rows - 1, count).round()))
 
 
 def _size(config: RunConfig, source: ModelSource) -> tuple[int, int]:
-    """Return (height, width) in pixels, the model's where the config says nothing."""
+    """Return (height, width) in pixels, the model's own where the config is silent."""
     factor = source.vae_factor
     height = config.height or source.sample_size[0] * factor
     width = config.width or source.sample_size[1] * factor
@@ -190,7 +190,7 @@ def _size(config: RunConfig, source: ModelSource) -> tuple[int, int]:
 
 
 def settings_of(config: RunConfig, source: ModelSource) -> SchedulerSettings:
-    """Put a config's values over those of its model's scheduler.
+    """Override the values of a model's scheduler with those of a config.
 
     Raises:
         UserError: The scheduler is not supported, or has no such option.

@@ -1,4 +1,4 @@
-"""A trajectory -> its pictures and numbers -> every file that is written of it."""
+"""A trajectory -> its pictures and numbers -> every exported file."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Shown:
-    """What is to be seen of a run, as NumPy arrays.
+    """What a run shows, as NumPy arrays.
 
     Attributes:
         images: uint8 (rows + 1, H, W, 3), the frames.
-        z0_hat: uint8 (rows, H, W, 3), the predicted clean pictures; None where not wanted.
+        z0_hat: uint8 (rows, H, W, 3), the predicted clean pictures; None if not wanted.
         maps: The frames' differences.
-        measures: All that was measured.
-        same_again: How far another run of it may differ.
+        measures: All measures.
+        same_again: How far a repeated run may differ.
     """
 
     images: NDArray[np.uint8]
@@ -51,7 +51,7 @@ def show(plan: Plan, trajectory: Trajectory, vae: AutoencoderKL, stages: Stages)
         plan: The run's.
         trajectory: What it captured, now or earlier.
         vae: The model's.
-        stages: Are told of what happens.
+        stages: Report events and times.
 
     Returns:
         Its pictures and numbers.
@@ -79,7 +79,7 @@ def show(plan: Plan, trajectory: Trajectory, vae: AutoencoderKL, stages: Stages)
         decoded = plan.source.family.decode(vae, trajectory.latents, size, on_frames)
         z0_hat = None
         if config.decode.z0_hat:
-            size = max(batches)  # which there was memory for
+            size = max(batches)  # known to fit in memory
             z0_hat = plan.source.family.decode(
                 vae, trajectory.z0_hat, size, on_frames, "z0_hat of row {}".format
             )
@@ -104,17 +104,17 @@ def show(plan: Plan, trajectory: Trajectory, vae: AutoencoderKL, stages: Stages)
 def export_run(
     plan: Plan, folder: Path, trajectory: Trajectory, vae: AutoencoderKL, stages: Stages
 ) -> Shown:
-    """Decode a trajectory and write everything that is shown of it.
+    """Decode a trajectory and write every export.
 
     Args:
         plan: The run's.
-        folder: Where to; a saved run's may have moved since it was planned.
+        folder: Where to write; a saved run's folder may have moved since it was planned.
         trajectory: What it captured, now or earlier.
         vae: The model's.
-        stages: Are told of what happens.
+        stages: Report events and times.
 
     Returns:
-        What was shown.
+        The run's pictures and numbers.
     """
     shown = show(plan, trajectory, vae, stages)
     export_shown(plan, folder, shown, stages)
@@ -124,13 +124,13 @@ def export_run(
 def export_shown(
     plan: Plan, folder: Path, shown: Shown, stages: Stages, parts: Collection[str] = PARTS
 ) -> None:
-    """Write what is shown of a run.
+    """Write the exports of a run that is decoded and measured.
 
     Args:
         plan: The run's.
-        folder: Where to.
+        folder: Where to write.
         shown: Its pictures and numbers.
-        stages: Are told of what happens.
+        stages: Report events and times.
         parts: Which of PARTS to write.
     """
     from sdloop.show.difference import viridis
@@ -163,7 +163,7 @@ def export_shown(
 
 
 def page_run(plan: Plan, folder: Path, shown: Shown) -> PageRun:
-    """Put together what the page shows of a run."""
+    """Gather what the page shows of a run."""
     from sdloop.show.figure.measures import stills_of
     from sdloop.show.page.page_data import PageRun
 

@@ -1,7 +1,7 @@
-"""Finished rows on disk while a loop is under way, so that a run that was killed carries on.
+"""Finished rows on disk while a loop is running, so that a killed run can carry on.
 
-A row is kept as what the network returned for it, to the bit. All else follows from that by the
-loop's own sums, which take no time beside the network's.
+For each row the file keeps what the network returned, bit for bit. The loop recomputes the rest
+from that, in next to no time compared with the network.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ if TYPE_CHECKING:
 VERSION_KEY, FORMAT_VERSION = "sdloop_progress", 1
 LARGEST_HEADER_BYTES = 2**20
 CHECKSUM_BYTES = 4
-CARRIERS = {2: torch.int16, 4: torch.int32}  # NumPy knows no bfloat16; bits are bits
+CARRIERS = {2: torch.int16, 4: torch.int32}  # by item size: NumPy has no bfloat16, bits are bits
 
 
 class Progress:
     """A file of rows: one line of facts, then each row's checksum and values.
 
-    Rows are written in a thread of their own, which alone waits for the device. A row that was cut
-    off or damaged ends the file: it and what follows is computed again.
+    A separate thread writes the rows; only this thread waits for the device. A row that is cut off
+    or damaged ends the file: it and all that follow are computed again.
 
     Attributes:
-        returned: What the network returned in the rows that were there already, on the CPU.
+        returned: What the network returned in the rows that the file held already, on the CPU.
     """
 
     def __init__(
@@ -49,14 +49,15 @@ class Progress:
         shape: Sequence[int],
         dtype: torch.dtype,
     ) -> None:
-        """Take up the rows of a file, or begin it anew.
+        """Read the rows of a file and continue it, or start a new one.
 
         Args:
             path: The file.
-            facts: Plain values; all on which the rows depend. A file with others is replaced.
-            rows: How many the run has.
-            shape: Of what the network returns, (2 batch or batch, channels, h, w).
-            dtype: Likewise.
+            facts: All that the rows depend on, as plain values. A file with other facts is
+                replaced.
+            rows: How many rows the run has.
+            shape: The shape of what the network returns, (2 batch or batch, channels, h, w).
+            dtype: The dtype of what the network returns.
 
         Raises:
             OSError: The file cannot be written.
@@ -70,11 +71,11 @@ class Progress:
             self._file = self._begin()
 
     def keep(self, steps: Iterable[Step]) -> Iterator[Step]:
-        """Keep the rows of a walk that are not there yet.
+        """Write the rows of a walk that the file does not hold yet.
 
         Args:
-            steps: Of the walk, from row 0 on; what the network returned stays unchanged, and need
-                not be computed yet.
+            steps: The walk's, from row 0 on. `returned` must stay unchanged; the device need not
+                have computed it yet.
 
         Yields:
             The same steps.
@@ -89,7 +90,7 @@ class Progress:
             yield step
 
     def _add(self, row: int, output: Tensor) -> None:
-        """Have one more row written."""
+        """Queue one more row for writing."""
         self._raise_if_failed()
         ready = None
         if output.is_cuda:
@@ -98,7 +99,7 @@ class Progress:
         self._writes.append(self._pool.submit(self._write, row, output, ready))
 
     def close(self) -> None:
-        """Wait until every row is written; a file without rows goes.
+        """Wait until every row is written; remove a file without rows.
 
         Raises:
             OSError: One could not be written.
@@ -111,7 +112,7 @@ class Progress:
             self._path.unlink()
 
     def discard(self) -> None:
-        """Remove the file: the run is finished, or nothing good can come of its rows."""
+        """Remove the file: the run is finished, or its rows are useless."""
         self._pool.shutdown(cancel_futures=True)
         self._writes.clear()
         self._file.close()
@@ -153,7 +154,7 @@ class Progress:
         return returned
 
     def _begin(self) -> BinaryIO:
-        """Open the file behind its last whole row."""
+        """Open the file for appending after its last whole row."""
         if not self.returned:
             self._path.write_bytes(self._header)
         whole_bytes = len(self._header) + len(self.returned) * self._row_bytes
@@ -161,13 +162,13 @@ class Progress:
         return self._path.open("ab")
 
     def _write(self, row: int, output: Tensor, ready: torch.cuda.Event | None) -> None:
-        """Write a row, whole or so that its checksum is wrong."""
+        """Write a row; the checksum tells if it was cut off."""
         values = _to_bytes(output, ready)
         self._file.write(_checksum(row, values) + values)
         self._file.flush()
 
     def _raise_if_failed(self) -> None:
-        """Raise the first error of the writes that are over."""
+        """Raise the first error of the writes that have ended."""
         while self._writes and self._writes[0].done():
             with naming(self._path):
                 self._writes.pop(0).result()
@@ -180,7 +181,8 @@ def read_facts(path: Path) -> dict[str, Any]:
         path: The file.
 
     Returns:
-        The facts; none if it is not there, holds no row, is damaged or of another version.
+        The facts; empty if the file does not exist, holds no row, is damaged or has another
+        version.
     """
     try:
         with path.open("rb") as file:
@@ -197,16 +199,16 @@ def _header_of(facts: Mapping[str, Any]) -> bytes:
 
 
 def _checksum(row: int, values: bytes) -> bytes:
-    """Return CRC-32 of a row, which differs if it stands in another row's place."""
+    """Return the CRC-32 of a row and its number, so that a row in another's place is noticed."""
     return zlib.crc32(values, row).to_bytes(CHECKSUM_BYTES, "little")
 
 
 def _to_bytes(output: Tensor, ready: torch.cuda.Event | None) -> bytes:
-    """Copy values to the host; on CUDA on a stream of its own, as soon as they are computed."""
+    """Copy values to the host; on CUDA in a separate stream, as soon as they are computed."""
     if ready is not None:
         stream = torch.cuda.Stream(output.device)
         with torch.cuda.stream(stream):
             stream.wait_event(ready)
             output = output.cpu()
-    # NumPy copies in this thread; torch would wake all cores for it, which are the UNet's
+    # NumPy copies in this thread; torch would use all cores, which the UNet needs
     return output.cpu().view(CARRIERS[output.dtype.itemsize]).numpy().tobytes()

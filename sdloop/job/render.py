@@ -1,4 +1,4 @@
-"""Saved runs -> their exports again, without the network."""
+"""Saved runs -> their exports again, without the UNet."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ def render_run(folder: str | Path, overrides: Sequence[str], listen: Listener = 
 
     Args:
         folder: A run's folder.
-        overrides: `key=value`, of the keys that do not change the sampling.
+        overrides: `key=value` texts, for keys in RENDER_KEYS.
         listen: Gets every event.
 
     Raises:
-        UserError: The folder holds no run, another process works in it, or an override is not one
-            of these keys.
+        UserError: The folder holds no run, another process is working in it, or an override names
+            another key.
     """
     from sdloop.job.manifest import update_manifest
     from sdloop.job.present import export_run
@@ -60,11 +60,12 @@ def render_page(
     Args:
         path: The HTML file.
         folders: The runs' folders.
-        overrides: As of `render_run`.
+        overrides: `key=value` texts, for keys in RENDER_KEYS.
         listen: Gets every event.
 
     Raises:
-        UserError: As of `render_run`, or the page's folder cannot be written to.
+        UserError: A folder holds no run, an override names another key, or the page's folder
+            cannot be written to.
     """
     from sdloop.job.present import page_run, show
     from sdloop.show.page.page import write_page
@@ -116,7 +117,7 @@ def _prepare(config: RunConfig) -> Prepared:
     try:
         source = find(config.model, config.model_config_from)
     except UserError as error:
-        raise UserError(f"{error}; if the model has moved, say model=<where it is>") from None
+        raise UserError(f"{error}; if the model has moved, set model=<where it is>") from None
     return prepare(config, source)
 
 

@@ -1,4 +1,4 @@
-"""One run from its config to its folder: check, load, sample, show."""
+"""One run, from its config to its folder: check, load, sample, show."""
 
 from __future__ import annotations
 
@@ -49,13 +49,13 @@ class Runner:
         self._lock = threading.RLock()
 
     def run(self, prepared: Prepared) -> RunFolder:
-        """Sample, keep every step, and show them.
+        """Sample a run, keep every step, and write its exports; skip a run that is finished.
 
         Args:
             prepared: What `prepare` made of a config.
 
         Returns:
-            The run's folder; in a notebook it shows itself.
+            The run's folder; in a notebook it shows itself as its page.
 
         Raises:
             UserError: Something in the config does not fit the machine or the folder.
@@ -76,7 +76,7 @@ class Runner:
         return RunFolder(plan.folder)
 
     def _make(self, plan: Plan, stages: Stages) -> None:
-        """Sample a run, or carry it on, and write all that is shown of it."""
+        """Sample a run, or carry it on, and write its exports."""
         with stages.stage("import"):
             from sdloop.job.forecast import find_shortages, rooms_of
             from sdloop.job.manifest import made_with, write_manifest
@@ -103,7 +103,7 @@ class Runner:
         progress.discard()
 
     def _load(self, plan: Plan, stages: Stages) -> Engine:
-        """Load a model, or take the one that is loaded."""
+        """Load a model, or reuse the loaded one."""
         with stages.stage("import"):
             from sdloop.job.engine import Engine
             from sdloop.model.fetch import fetch_weights
@@ -118,7 +118,7 @@ class Runner:
 
 
 def _is_finished(plan: Plan) -> bool:
-    """Tell whether a run is there already, to the last file; raise if it would differ today."""
+    """Tell whether every file of a run exists already; raise if it would differ today."""
     from sdloop.job.manifest import made_with
     from sdloop.model.fetch import fetch_weights
     from sdloop.model.weight_files import hash_weights
@@ -127,5 +127,5 @@ def _is_finished(plan: Plan) -> bool:
         return False
     fetch_weights(plan.source, plan.half)
     check_made_with(plan.folder, made_with(plan, hash_weights(plan.source, plan.half)))
-    (plan.folder / PROGRESS_FILE).unlink(missing_ok=True)  # of a run killed before it could go
+    (plan.folder / PROGRESS_FILE).unlink(missing_ok=True)  # of a run killed at its very end
     return True

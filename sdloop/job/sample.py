@@ -1,4 +1,4 @@
-"""A plan and an engine -> every step of the run, kept on disk as it is made."""
+"""A plan and an engine -> every step of the run, written to disk as it is made."""
 
 from __future__ import annotations
 
@@ -50,17 +50,17 @@ def denoise(
     """Walk the table's rows from noise to picture and keep every frame.
 
     Args:
-        unet: Its device and dtype are used for its call; all else is float32.
+        unet: Called on its own device and in its own dtype; all else is float32.
         table: The sampler's.
         z: (batch, 4, h, w), frame 0, on any device.
         embeddings: (2 batch, tokens, width), [uncond, cond]; (batch, ...) for guidance_scale 1.
         guidance_scale: s in uncond + s (cond - uncond); 1 means the conditional output alone.
-        noise: (rows, batch, 4, h, w), fresh noise, where the table adds any.
-        guidance_rescale: How far the guided output is brought to the conditional one's standard
+        noise: (rows, batch, 4, h, w), fresh noise; needed if the table adds any.
+        guidance_rescale: How far to bring the guided output to the conditional one's standard
             deviation, 0 to 1.
 
     Returns:
-        The frames and what was predicted on the way.
+        The frames and the predictions on the way.
 
     Raises:
         ValueError: The embeddings' batch fits neither z nor guidance.
@@ -72,20 +72,20 @@ def denoise(
 
 
 def open_progress(plan: Plan, engine: Engine) -> Progress:
-    """Find the rows of a run that were finished before, to go on behind them.
+    """Read the rows of a run that were finished before, to continue after them.
 
     Args:
         plan: The run's.
         engine: The loaded networks.
 
     Returns:
-        The progress; with no rows, if there was none or it was made with anything else.
+        The progress; without rows if there were none, or if anything they depend on has changed.
     """
     facts = {
         "config": plan.identity,
         "timesteps": plan.table.timesteps.tolist(),
         "made_with": made_with(plan, {}),
-        "threads": torch.get_num_threads(),  # by which a CPU shares out its sums
+        "threads": torch.get_num_threads(),  # a CPU's sums are split among them
         "weights": stamp_weights(plan.source, plan.half),
     }
     shape = (2 if plan.guided else 1, *plan.latent_shape)
@@ -99,15 +99,15 @@ def sample(plan: Plan, engine: Engine, progress: Progress, stages: Stages) -> Tr
     Args:
         plan: The run's.
         engine: The loaded networks.
-        progress: Its rows are not computed again; it gets those that are.
-        stages: Are told of what happens.
+        progress: Its rows are not computed again; new rows are added to it.
+        stages: Report events and times.
 
     Returns:
         The trajectory, on the CPU.
 
     Raises:
-        UserError: Text encoder or network gave a value that is not finite.
-        OutOfMemory: There is no memory for this size; it says what would fit.
+        UserError: The text encoder or the UNet returned a value that is not finite.
+        OutOfMemory: There is not enough memory for this size; the message names one that fits.
     """
     conditioning = _encode(plan, engine, stages)
     rows, kept = len(plan.table), len(progress.returned)
@@ -128,7 +128,7 @@ def sample(plan: Plan, engine: Engine, progress: Progress, stages: Stages) -> Tr
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
-        if denoised is None:  # raised out here, so that the failed row's tensors are freed
+        if denoised is None:  # raise out here, where the failed row's tensors are freed
             raise no_room_for_loop(plan, free_bytes(engine.models.device))
         bad = first_bad_row(denoised)
     if bad is not None:
@@ -139,12 +139,12 @@ def sample(plan: Plan, engine: Engine, progress: Progress, stages: Stages) -> Tr
 
 
 def draw(plan: Plan, seeds: Sequence[int], device: torch.device) -> tuple[Tensor, Tensor | None]:
-    """Draw frame 0, and the fresh noise of the rows where they add any.
+    """Draw frame 0, and the fresh noise of the rows if they add any.
 
     Args:
-        plan: Says the table and the latents' shape.
-        seeds: One seed a sample.
-        device: Where to.
+        plan: Gives the table and the latents' shape.
+        seeds: One seed per sample.
+        device: Where to put them.
 
     Returns:
         float32 (samples, channels, h, w), and (rows, samples, channels, h, w) or None.
@@ -156,7 +156,7 @@ def draw(plan: Plan, seeds: Sequence[int], device: torch.device) -> tuple[Tensor
 
 
 def not_finite(plan: Plan, row: int) -> UserError:
-    """Say which row gave values that are not finite."""
+    """Make the error that names the row whose values are not finite."""
     return UserError(
         f"denoise: row {row} (timestep {plan.table.timesteps[row]:g}) gave values that are "
         f"not finite in {name_of(plan.dtype)}; try dtype=float32"
@@ -164,7 +164,7 @@ def not_finite(plan: Plan, row: int) -> UserError:
 
 
 def _encode(plan: Plan, engine: Engine, stages: Stages) -> Conditioning:
-    """Encode the prompts, and warn where they are not used as they stand."""
+    """Encode the prompts, and warn if one is cut or has no effect."""
     config = plan.config
     texts = {"prompt": config.prompt}
     if plan.guided:
@@ -188,7 +188,7 @@ def _encode(plan: Plan, engine: Engine, stages: Stages) -> Conditioning:
 def _told(
     steps: Iterable[Step], kept: int, stages: Stages, advance: Callable[[int], None]
 ) -> Iterator[Step]:
-    """Tell of every step; those that were kept before count already."""
+    """Report every step; advance the bar by those that were not on disk already."""
     for step in steps:
         stages.listen(StepMade(step))
         if step.row >= kept:

@@ -1,1 +1,1 @@
-"""The ground: errors, files, documents, devices, memory, threads."""
+"""The ground floor: errors, files, documents, devices, memory, threads."""

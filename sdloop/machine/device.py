@@ -14,35 +14,35 @@ if TYPE_CHECKING:
 
 
 def check_device(name: str) -> None:
-    """Refuse a device that cannot be there, without importing torch.
+    """Refuse a device that this machine cannot have, without importing torch.
 
     Args:
         name: "auto", "cpu", "mps", "cuda" or "cuda:<number>".
 
     Raises:
-        UserError: It is not there.
+        UserError: The machine has no such device.
     """
     kind, _, number = name.partition(":")
     if kind == "mps" and (platform.system(), platform.machine()) != ("Darwin", "arm64"):
-        raise UserError("device = mps: not there; it needs a Mac with Apple silicon")
+        raise UserError("device = mps: not available; it needs a Mac with Apple silicon")
     if kind == "cuda":
         count = _driver_devices()
         if int(number or 0) >= count:
             raise UserError(
-                f"device = {name}: not there; the driver knows {count} CUDA devices; "
+                f"device = {name}: not available; the driver knows {count} CUDA devices; "
                 "allowed: auto, cpu"
             )
 
 
 def choose_device(name: str, dtype_name: str) -> tuple[torch.device, torch.dtype]:
-    """Turn the names of the config into a device and a dtype.
+    """Turn the config's names into a device and a dtype.
 
     Args:
         name: A device's name; "auto" takes CUDA, then Apple's mps, then the CPU.
         dtype_name: A dtype's name; "auto" takes float16 on CUDA and float32 elsewhere.
 
     Returns:
-        Both.
+        The device and the dtype of the networks.
 
     Raises:
         UserError: torch cannot use this device.
@@ -63,17 +63,17 @@ def choose_device(name: str, dtype_name: str) -> tuple[torch.device, torch.dtype
 
 
 def is_half(dtype: torch.dtype) -> bool:
-    """Tell whether a dtype is of half precision, as some weight files are."""
+    """Tell whether a dtype has half precision: two bytes, float16 or bfloat16."""
     return dtype.itemsize == 2
 
 
 def name_of(dtype: torch.dtype) -> str:
-    """Name a dtype as the config does: "float16"."""
+    """Return a dtype's name as the config spells it, such as "float16"."""
     return str(dtype).removeprefix("torch.")
 
 
 def free_bytes(device: torch.device) -> int | None:
-    """Ask how much memory of a device is free; None where the system does not tell."""
+    """Return how many bytes of a device's memory are free; None if the system does not say."""
     import torch
 
     if device.type == "cuda":
@@ -85,7 +85,10 @@ def free_bytes(device: torch.device) -> int | None:
 
 
 def room_bytes(device: torch.device) -> int | None:
-    """Return what this process may hold of a device's memory in all; None as of `free_bytes`."""
+    """Return how many bytes of a device's memory this process may hold in all.
+
+    That is what it holds now plus what is free; None if the system does not say.
+    """
     import torch
 
     if device.type == "cuda":
@@ -94,7 +97,7 @@ def room_bytes(device: torch.device) -> int | None:
 
 
 def _driver_devices() -> int:
-    """Ask the CUDA driver how many devices there are; 0 where there is no driver."""
+    """Ask the CUDA driver how many devices there are; 0 without a driver."""
     library = "nvcuda.dll" if platform.system() == "Windows" else "libcuda.so.1"
     try:
         driver = ctypes.CDLL(library)

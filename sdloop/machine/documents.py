@@ -1,7 +1,7 @@
-"""YAML and JSON that strangers wrote -> plain values, within limits, or a UserError of one line.
+"""YAML and JSON from strangers -> plain values, within limits, or a one-line UserError.
 
-Plain means: mappings with texts as keys, lists, texts, numbers, truth values and null. Nothing is
-read from what is no file, nothing beyond a size, and nothing that stands for more than it says.
+Plain values are mappings with string keys, lists, strings, numbers, booleans and null. Only regular
+files of a limited size are read, and nothing that expands to more than is written (YAML's aliases).
 """
 
 import json
@@ -19,30 +19,30 @@ from sdloop.machine.errors import UserError, reason_of, shown
 LARGEST_BYTES = 1_000_000
 DEEPEST = 16
 MOST_YAML_NODES = 500  # a config has some 90
-LONGEST_NUMBER = 400  # digits: Python takes quadratic time for longer ones
-# YAML 1.1's; here the first three are texts, and numbers are those of YAML 1.2 (1e1; 010 is ten)
+LONGEST_NUMBER = 400  # digits; Python's time to read a number grows with their square
+# types of YAML 1.1: here the first three are strings, and numbers follow YAML 1.2 (1e1; 010 is ten)
 _NOT_PLAIN = ("timestamp", "merge", "value", "int", "float")
 _INT = re.compile(r"^([-+]?[0-9][0-9_]*|0x[0-9a-fA-F]+|0o[0-7]+)$")
 _FLOAT = re.compile(
     r"^([-+]?(\.[0-9]+|[0-9][0-9_]*\.[0-9]*|[0-9][0-9_]*(?=[eE]))([eE][-+]?[0-9]+)?"
     r"|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN))$"
 )
-_QUOTABLE = "mapping values are not allowed here"  # PyYAML's words where a text holds ": "
+_QUOTABLE = "mapping values are not allowed here"  # what PyYAML says of an unquoted ": "
 
 
 @contextmanager
 def opened(path: Path, named: str) -> Iterator[BufferedReader]:
-    """Open a regular file for reading; neither a folder nor a pipe nor a device.
+    """Open a regular file for reading; refuse a folder, a pipe or a device.
 
     Args:
         path: The file.
         named: What a message calls it.
 
     Yields:
-        The file.
+        The open file, in binary mode.
 
     Raises:
-        UserError: It is no regular file, or cannot be opened or read.
+        UserError: It is not a regular file, or cannot be opened or read.
     """
     try:
         if path.exists() and not path.is_file():
@@ -61,18 +61,18 @@ def read_file(path: Path, named: str, limit_bytes: int = LARGEST_BYTES) -> bytes
     Args:
         path: The file.
         named: What a message calls it.
-        limit_bytes: The largest size that is read.
+        limit_bytes: The largest size allowed.
 
     Returns:
         Its content.
 
     Raises:
-        UserError: It cannot be read, is no regular file, or too large.
+        UserError: It cannot be read, is not a regular file, or is too large.
     """
     with opened(path, named) as file:
         content = file.read(limit_bytes + 1)
     if len(content) > limit_bytes:
-        raise UserError(f"{named}: is larger than {limit_bytes} bytes, which is too large")
+        raise UserError(f"{named}: is larger than {limit_bytes} bytes, the limit")
     return content
 
 
@@ -82,13 +82,13 @@ def parse_json(content: bytes | str, named: str, infinities: bool = False) -> di
     Args:
         content: The JSON text, UTF-8.
         named: What a message calls it.
-        infinities: Whether NaN, Infinity and -Infinity are read, which JSON does not have.
+        infinities: Accept NaN, Infinity and -Infinity, which are not JSON.
 
     Returns:
         The object.
 
     Raises:
-        UserError: It is no JSON, no object, says something twice, or is nested too deep.
+        UserError: It is not JSON, not an object, holds a name twice, or is nested too deep.
     """
     try:
         text = content if isinstance(content, str) else content.decode("utf-8")
@@ -101,7 +101,7 @@ def parse_json(content: bytes | str, named: str, infinities: bool = False) -> di
     except (ValueError, RecursionError) as error:
         raise UserError(f"{named} is not JSON: {reason_of(error)}") from None
     if not isinstance(values, dict):
-        raise UserError(f"{named} holds no JSON object")
+        raise UserError(f"{named} is not a JSON object")
     return values
 
 
@@ -116,8 +116,8 @@ def parse_yaml(text: str, named: str) -> Any:  # noqa: ANN401 - YAML values are 
         The value.
 
     Raises:
-        UserError: It is no YAML, or uses more of YAML than a config needs: tags, anchors,
-            duplicate keys, keys that are no texts, deep nesting, thousands of values.
+        UserError: It is not YAML, or uses more of YAML than a config needs: tags, anchors,
+            duplicate keys, keys that are not strings, deep nesting, thousands of values.
     """
     try:
         loader = _PlainLoader(text)
@@ -130,14 +130,14 @@ def parse_yaml(text: str, named: str) -> Any:  # noqa: ANN401 - YAML values are 
         place = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
         problem = error.problem or error.context
         if problem == _QUOTABLE:
-            problem = 'a text that holds ": " must stand in quotes'
+            problem = 'a text with ": " in it must be in quotes'
         raise UserError(f"{named} is not YAML: {problem}{place}") from None
     except (yaml.YAMLError, ValueError, ArithmeticError) as error:
         raise UserError(f"{named} is not YAML: {reason_of(error)}") from None
 
 
 def dump_yaml(values: Mapping[str, Any]) -> str:
-    """Write plain values as YAML text that `parse_yaml` reads back, in their order."""
+    """Write plain values as YAML text that `parse_yaml` reads back, keys in the same order."""
     return yaml.dump(values, Dumper=_PlainDumper, sort_keys=False, allow_unicode=True, width=100)
 
 
@@ -146,10 +146,10 @@ def spelling_at(text: str, keys: Sequence[str]) -> str | None:
 
     Args:
         text: A YAML text that `parse_yaml` takes.
-        keys: They lead to the value through nested mappings; none for the text's own value.
+        keys: The path to the value through nested mappings; empty for the text's own value.
 
     Returns:
-        The value as it is written, or None where none or more than a scalar stands there.
+        The value as it is written; None if there is none, or it is a mapping or a list.
     """
     node = yaml.compose(text, _PlainLoader)
     for key in keys:
@@ -160,19 +160,19 @@ def spelling_at(text: str, keys: Sequence[str]) -> str | None:
 
 
 def _no_constant(name: str) -> None:
-    """Refuse NaN and the infinities, which Python reads and JSON does not have."""
-    raise ValueError(f"{name} is no JSON number")
+    """Refuse NaN and the infinities, which Python reads although they are not JSON."""
+    raise ValueError(f"{name} is not a JSON number")
 
 
 def _integer(digits: str) -> int:
-    """Refuse numbers that no config means."""
+    """Read an integer; refuse one of absurd length."""
     if len(digits) > LONGEST_NUMBER:
         raise ValueError(f"a number of {len(digits)} digits")
     return int(digits)
 
 
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Refuse an object that holds a name twice."""
+    """Build an object; refuse one that holds a name twice."""
     values: dict[str, Any] = {}
     for name, value in pairs:
         if name in values:
@@ -182,7 +182,7 @@ def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """Reads as YAML what a config needs and refuses the rest while it is still text."""
+    """Reads the part of YAML that a config needs and refuses the rest before building anything."""
 
     yaml_implicit_resolvers = {  # noqa: RUF012 - PyYAML keeps them on the class
         first: [
@@ -192,13 +192,13 @@ class _PlainLoader(yaml.SafeLoader):
     }
 
     def __init__(self, text: str) -> None:
-        """Begin at the text's start."""
+        """Start at the beginning of the text."""
         super().__init__(text)
         self._depth = 0
         self._nodes = 0
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:  # noqa: ANN401
-        """Look at what comes next before anything is made of it."""
+        """Check the next event before anything is built from it."""
         event: Any = self.peek_event()
         self._nodes += 1
         if isinstance(event, yaml.AliasEvent) or event.anchor is not None:
@@ -215,18 +215,18 @@ class _PlainLoader(yaml.SafeLoader):
         return node
 
     def construct_scalar(self, node: yaml.ScalarNode | yaml.MappingNode) -> Any:  # noqa: ANN401 - as PyYAML's
-        """Refuse numbers that no config means."""
+        """Read a scalar; refuse a number of absurd length."""
         if len(node.value) > LONGEST_NUMBER and not node.tag.endswith(":str"):
             raise _refusal(f"a number of {len(node.value)} digits", node)
         return super().construct_scalar(node)
 
     def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
-        """Read digits as what they say: a zero in front makes no number octal."""
+        """Read an integer; unlike in YAML 1.1, a leading zero does not make it octal."""
         digits = self.construct_scalar(node).replace("_", "")
         return int(digits, {"0x": 16, "0o": 8}.get(digits[:2], 10))
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        """Refuse keys that are no texts, or occur twice."""
+        """Build a mapping; refuse keys that are not printable strings, or occur twice."""
         keys: set[str] = set()
         for key, _ in node.value:
             if not key.tag.endswith(":str") or not key.value.isprintable():
@@ -238,7 +238,7 @@ class _PlainLoader(yaml.SafeLoader):
 
 
 class _PlainDumper(yaml.SafeDumper):
-    """Writes what `_PlainLoader` reads back: quotes texts that either YAML takes for numbers."""
+    """Writes what `_PlainLoader` reads back; quotes strings that look like numbers to any YAML."""
 
 
 for _kind in (_PlainLoader, _PlainDumper):
@@ -248,5 +248,5 @@ _PlainLoader.add_constructor("tag:yaml.org,2002:int", _PlainLoader.construct_yam
 
 
 def _refusal(problem: str, place: Any) -> yaml.MarkedYAMLError:  # noqa: ANN401 - event or node
-    """Say what is refused, and where."""
+    """Make the error that says what is refused, and where."""
     return yaml.MarkedYAMLError(problem=problem, problem_mark=place.start_mark)

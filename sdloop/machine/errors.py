@@ -1,4 +1,4 @@
-"""The kinds of error that are shown as one line: the user's to mend, and memory that ran out."""
+"""The errors shown as one line: those that the user can fix, and running out of memory."""
 
 from __future__ import annotations
 
@@ -16,38 +16,38 @@ _ECHO.maxstring = _ECHO.maxother = _ECHO.maxlong = 80
 class UserError(Exception):
     """A wrong key, value, file, model or device: says what was given and what is allowed.
 
-    Whatever the message quotes, it is one printable line of bounded length.
+    The message is one printable line of at most 1000 characters, whatever it quotes.
     """
 
     def __init__(self, message: str) -> None:
-        """Take the message; what could move the cursor or hide text in it is spelled out."""
+        """Escape whatever in the message could move the cursor or hide text, and cut its length."""
         super().__init__(printable(message)[:LONGEST_MESSAGE])
 
 
 def printable(text: str) -> str:
-    """Spell out line ends, control characters, invisible ones and halves of characters."""
+    r"""Escape line ends, control characters, invisible ones and lone surrogates, as "\n"."""
     return "".join(
         char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
     )
 
 
 def shown(value: object) -> str:
-    """Write a value as Python does, cut to a length and depth that a message can hold."""
+    """Return a value's repr, cut to a length and depth that fit in a message."""
     return _ECHO.repr(value)
 
 
 def reason_of(error: BaseException) -> str:
-    """Write another library's error in one line of bounded length."""
+    """Return another library's error as one line of bounded length."""
     said = " ".join(str(error).split())[:300]
     return said if said and not isinstance(error, KeyError) else f"{type(error).__name__} {said}"
 
 
 class OutOfMemory(MemoryError):
-    """The machine has no memory for a stage: names it, in one line; exit code 1."""
+    """Memory ran out in a stage, which the one-line message names; exit code 1."""
 
 
 def explain(error: ValidationError) -> str:
-    """Say in one line which key of a foreign config holds what, and what it must be."""
+    """Say in one line which key of a model's config is wrong, what it holds and what it must be."""
     first = error.errors()[0]
     key = ".".join(str(part) for part in first["loc"] if part != "function-after")
     said = first["msg"].replace("Input should be", "must be")

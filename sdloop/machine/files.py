@@ -1,4 +1,4 @@
-"""Writing files so that none ever bears its final name half written."""
+"""Writing files so that no half-written file ever has its final name."""
 
 import os
 import secrets
@@ -9,25 +9,25 @@ from pathlib import Path
 
 from sdloop.machine.errors import UserError, reason_of
 
-MARK = ".unfinished"  # in the names of files that are being written
+MARK = ".unfinished"  # in the names of files still being written
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it to `path` if the block succeeds.
 
-    What was written is on the disk before it gets its name, so that a cut in the power leaves the
-    file as it was before, too.
+    The content is on the disk before the rename, so that even a power cut leaves the old file
+    intact.
 
     Args:
-        path: The final name. Its folder is made if it is not there.
+        path: The final name. Its folder is made if it does not exist.
 
     Yields:
         A path in the same folder, with the same suffix, for the block to write to. It is removed
-        if the block raises; its name cannot be foreseen, so that nobody can lay a link there.
+        if the block raises. Its name is random, so that nobody can plant a link there.
 
     Raises:
-        OSError: The system refused to write; it names `path`.
+        OSError: The system refused to write; the error names `path`.
     """
     temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{MARK}{path.suffix}")
     with naming(path, temporary):
@@ -43,14 +43,14 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def naming(path: Path, instead_of: Path | None = None) -> Iterator[None]:
-    """Let an error of the system name a path, as a full disk names none by itself.
+    """Add a path to the block's system errors; that of a full disk has none.
 
     Args:
-        path: What the user knows it by.
+        path: The path that the user knows.
         instead_of: A path that means nothing to the user; `path` is named in its place.
 
     Raises:
-        OSError: As the block's, with a path.
+        OSError: The block's error, naming `path`.
     """
     try:
         yield
@@ -61,14 +61,14 @@ def naming(path: Path, instead_of: Path | None = None) -> Iterator[None]:
 
 
 def expanded(name: str, key: str) -> Path:
-    """Take a name that a user gave for a path; a leading ~ is a home folder.
+    """Turn a name from the user into a path; a leading ~ stands for a home folder.
 
     Args:
         name: The name.
-        key: What it was given for.
+        key: The key that it was given for, for messages.
 
     Raises:
-        UserError: There is no such user.
+        UserError: The user after the ~ does not exist.
     """
     try:
         return Path(name).expanduser()
@@ -77,7 +77,7 @@ def expanded(name: str, key: str) -> Path:
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Remove what a killed process was writing in a folder."""
+    """Remove the files that a killed process left half written in a folder."""
     for path in folder.glob(f".*{MARK}*"):
         path.unlink(missing_ok=True)
 
@@ -86,11 +86,11 @@ def check_writable(folder: Path, key: str = "output =") -> None:
     """Refuse an output folder that cannot be made or written to, before any work is done.
 
     Args:
-        folder: It need not be there yet.
-        key: What the user called it.
+        folder: The folder; it need not exist yet.
+        key: The key or option that named it, for messages.
 
     Raises:
-        UserError: Something on its way is no folder, or must not be written to.
+        UserError: A part of its path is not a folder, or cannot be written to.
     """
     existing = folder.absolute()
     while not existing.exists():

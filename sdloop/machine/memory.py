@@ -1,4 +1,4 @@
-"""How much memory is free, how its end is recognised, and what is said then."""
+"""How much memory is free, how to tell that it ran out, and what to say then."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from pathlib import Path
 
 from sdloop.machine.errors import OutOfMemory
 
-SIGNS = (  # in which torch, CUDA, oneDNN, the C++ library and the loader say it; no common class
+# how torch, CUDA, oneDNN, the C++ library and the loader say it; their errors share no class
+SIGNS = (
     "out of memory",
     "not enough memory",
     "can't allocate",
@@ -20,14 +21,14 @@ SIGNS = (  # in which torch, CUDA, oneDNN, the C++ library and the loader say it
     "failed to map segment",
     "can't start new thread",
 )
-AMBIGUOUS = "could not create a primitive"  # oneDNN says it of much; where little is free, of this
+AMBIGUOUS = "could not create a primitive"  # oneDNN's words for much; if little is free, for this
 LITTLE_BYTES = 2**28
 LONGEST_REASON = 160
-SHARE_OF_FREE = 0.5  # the rest is left to what comes after
+SHARE_OF_FREE = 0.5  # the rest is left for what comes after
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Tell the ways of saying that memory ran out, on any device, from every other error."""
+    """Tell whether an error means that memory ran out, on any device."""
     if isinstance(error, MemoryError):
         return True
     if not isinstance(error, RuntimeError | OSError | ImportError):
@@ -41,18 +42,18 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 @contextmanager
 def naming_stage(stage: str) -> Iterator[None]:
-    """Turn the end of memory, however it is said within a block, into one error with a name.
+    """Turn any error that means "out of memory" in the block into one that names the stage.
 
     Args:
-        stage: What was being done.
+        stage: What the block does, for the message.
 
     Raises:
-        OutOfMemory: Memory ran out in the block. Every other error passes as it is.
+        OutOfMemory: Memory ran out in the block. Every other error passes unchanged.
     """
     try:
         yield
     except OutOfMemory:
-        raise  # it has said already what would fit
+        raise  # it already says what would fit
     except Exception as error:
         if not is_out_of_memory(error):
             raise
@@ -61,11 +62,11 @@ def naming_stage(stage: str) -> Iterator[None]:
 
 
 def host_free_bytes() -> int | None:
-    """Return the memory that this process may still take, by machine and limits.
+    """Return how many bytes of memory this process can still take.
 
     Returns:
-        The least of what is available, of what the control group leaves and of what the limit on
-        addresses (ulimit -v) leaves; None where the system does not tell, which is not Linux.
+        The least of what the machine has available, what the control group leaves and what the
+        limit on address space (ulimit -v) leaves; None if the system does not say (not Linux).
     """
     available = _field(Path("/proc/meminfo"), "MemAvailable:")
     if available is None:
@@ -83,7 +84,7 @@ def host_free_bytes() -> int | None:
 
 
 def host_room_bytes() -> int | None:
-    """Return what this process may hold in all: what it does, and what is free."""
+    """Return how many bytes this process may hold in all: what it holds now plus what is free."""
     free, held = host_free_bytes(), _field(Path("/proc/self/status"), "VmRSS:")
     return None if free is None or held is None else free + held * 1024
 
@@ -91,24 +92,25 @@ def host_room_bytes() -> int | None:
 def size_that_fits(
     height: int, width: int, step: int, needed_bytes: Callable[[int, int], int], free: int | None
 ) -> str:
-    """Name the largest smaller picture of about the same shape that there is memory for.
+    """Name the largest smaller picture of about the same shape that memory allows.
 
     Args:
-        height: Of the picture that did not fit, in pixels.
-        width: Likewise.
-        step: Sides are multiples of it.
-        needed_bytes: What a picture of a height and a width takes; it is asked a few times.
-        free: The bytes that there are, half of which it may take; None if that is not known.
+        height: Height of the picture that did not fit, in pixels.
+        width: Its width, in pixels.
+        step: Sides are multiples of this many pixels.
+        needed_bytes: Returns the memory that a picture of (height, width) takes; called a few
+            times.
+        free: The free memory in bytes, of which the picture may take half; None if unknown.
 
     Returns:
-        "640 x 640 px would fit", or that none would.
+        "640 x 640 px would fit", "no size would fit", or general advice if `free` is unknown.
     """
     if free is None:
         return "take a smaller size"
     room, short = free * SHARE_OF_FREE, min(height, width)
     rows, needed = short // step, needed_bytes(height, width)
     while rows > 1:
-        # what is needed grows with the pixels, or slower: the guess is one too large, or right
+        # memory grows no faster than the pixels: the guess is right, or one step too large
         rows = min(rows - 1, math.floor(rows * math.sqrt(room / needed)) + 1)
         high, wide = (math.floor(side * rows / short) * step for side in (height, width))
         needed = needed_bytes(high, wide)
@@ -118,7 +120,7 @@ def size_that_fits(
 
 
 def _number(path: Path) -> int | None:
-    """Read a file that holds one number; None if it holds none, or is not there."""
+    """Read a file that holds one number; None if it holds none or does not exist."""
     try:
         return int(path.read_text())
     except (OSError, ValueError):
@@ -126,7 +128,7 @@ def _number(path: Path) -> int | None:
 
 
 def _field(path: Path, name: str, at: int = 1) -> int | None:
-    """Read a number of one line of a file of the kernel's; None if there is none."""
+    """Read a number from the named line of a file in /proc or /sys; None if there is none."""
     try:
         lines = path.read_text().splitlines()
         return next(int(line.split()[at]) for line in lines if line.startswith(name))

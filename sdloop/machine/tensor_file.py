@@ -1,6 +1,6 @@
-"""A safetensors file's header, checked before any tensor of it is read.
+"""A safetensors file's header, checked before any of its tensors is read.
 
-The format: eight bytes with the header's length, the header (JSON: name -> dtype, shape and place),
+The format: eight bytes for the header's length, the header (JSON: name -> dtype, shape and place),
 then the tensors' bytes without gaps. https://huggingface.co/docs/safetensors
 """
 
@@ -22,11 +22,11 @@ _NOT_WHOLE = "is cut short, damaged or not a safetensors file"
 
 @dataclass(frozen=True)
 class TensorEntry:
-    """What the header says of one tensor.
+    """What the header says about one tensor.
 
     Attributes:
         dtype: In safetensors' spelling: "F32", "BF16", "I64", ...
-        shape: Its sides.
+        shape: The length of each dimension.
     """
 
     dtype: str
@@ -39,7 +39,7 @@ class TensorHeader:
 
     Attributes:
         tensors: Name -> dtype and shape.
-        metadata: The texts that the file carries beside them.
+        metadata: The strings that the file holds beside the tensors.
     """
 
     tensors: Mapping[str, TensorEntry]
@@ -67,8 +67,7 @@ def read_header(path: Path, named: str) -> TensorHeader:
         head = file.read(8)
         if head == _LFS_POINTER[:8] and head + file.read(len(_LFS_POINTER) - 8) == _LFS_POINTER:
             raise UserError(
-                f"{named}: is a git-lfs pointer, not the file it stands for; fetch that with: "
-                "git lfs pull"
+                f"{named}: is a git-lfs pointer, not the file itself; fetch that with: git lfs pull"
             )
         size = int.from_bytes(head, "little")
         if not 0 < size <= data_bytes:
@@ -87,7 +86,7 @@ def read_header(path: Path, named: str) -> TensorHeader:
         except (OSError, SafetensorError) as error:
             reason = reason_of(error).removeprefix("Error while deserializing header: ")
             raise UserError(f"{named}: {_NOT_WHOLE}: {reason}") from None
-        # safetensors takes the last of two tensors of one name; other readers may take the first
+        # of two tensors with one name safetensors takes the last, other readers may take the first
         parse_json(file.read(size), f"{named}: is damaged: its header")
     for name, entry in tensors.items():
         if len(entry.shape) > MOST_SIDES or max(entry.shape, default=0) > LONGEST_SIDE:

@@ -1,4 +1,4 @@
-"""Work on independent frames in one thread a core: NumPy and Pillow let go of the GIL."""
+"""Work on independent frames in one thread per core: NumPy and Pillow release the GIL."""
 
 import os
 from collections import deque
@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Generic, TypeVar
 
-AHEAD = 2  # items a thread that are begun before the first result is taken
+AHEAD = 2  # items per thread that are started before the first result is taken
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
 class Workers(Generic[Item, Result]):
-    """Threads that apply a function to items as these come, and give results in the same order.
+    """Threads that apply a function to items as they come, and return results in the same order.
 
     Only a few items and results are held at a time, however many there are.
     """
@@ -21,7 +21,7 @@ class Workers(Generic[Item, Result]):
     def __init__(self, function: Callable[[Item], Result], threads_per_core: int = 1) -> None:
         """Take the function, which is called from several threads.
 
-        More threads than cores help where the function holds the GIL for a part of its time.
+        More threads than cores help if the function holds the GIL part of the time.
         """
         threads = threads_per_core * usable_cores()
         self._function, self._most = function, AHEAD * threads
@@ -29,19 +29,19 @@ class Workers(Generic[Item, Result]):
         self._begun: deque[Future[Result]] = deque()
 
     def put(self, item: Item) -> list[Result]:
-        """Begin an item; return the oldest result if enough are begun, waiting for it."""
+        """Start an item; once enough are started, wait for the oldest result and return it."""
         self._begun.append(self._pool.submit(self._function, item))
         if len(self._begun) < self._most:
             return []
         return [self._begun.popleft().result()]
 
     def rest(self) -> Iterator[Result]:
-        """Yield the results that `put` has not returned."""
+        """Yield the results that `put` has not returned, waiting for each."""
         while self._begun:
             yield self._begun.popleft().result()
 
     def stop(self) -> None:
-        """Drop what is not begun, and wait for what is."""
+        """Cancel the items that have not started, and wait for the others."""
         self._pool.shutdown(cancel_futures=True)
         self._begun.clear()
 
@@ -51,10 +51,10 @@ def in_threads(function: Callable[[Item], Result], items: Iterable[Item]) -> Ite
 
     Args:
         function: Called from several threads.
-        items: Taken in order, when there is a thread for them; also from another `in_threads`.
+        items: Taken in order, each when a thread is free for it; may be another `in_threads`.
 
     Yields:
-        One result an item.
+        One result per item.
     """
     workers = Workers(function)
     try:
@@ -67,6 +67,6 @@ def in_threads(function: Callable[[Item], Result], items: Iterable[Item]) -> Ite
 
 def usable_cores() -> int:
     """Count the cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):  # not everywhere
+    if hasattr(os, "sched_getaffinity"):  # Linux and some others
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -1,4 +1,4 @@
-"""The state of a walk that is replayed on a device: what its rows read and write."""
+"""The buffers of a walk that is replayed on a device: all that its rows read and write."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from sdloop.sampler.table import Table
 
 @dataclass(frozen=True)
 class RowBuffers:
-    """All that a row reads and writes, on one device; float32 where nothing else is said.
+    """All that a row reads and writes, on one device; float32 unless noted.
 
     Attributes:
-        row: int64 (1,), the row that is next.
+        row: int64 (1,), the next row.
         numbers: (rows, coefficients + slots), the table's COEFFICIENTS and its weights by slot.
         base: int64 (rows,), the frame that each row starts from.
-        slot: int64 (rows,), where each row keeps something.
+        slot: int64 (rows,), the slot of what each row keeps.
         guidance_scale: (samples, 1, 1, 1).
-        guidance_rescale: (1,), or None where nothing is rescaled.
+        guidance_rescale: (1,), or None if nothing is rescaled.
         latents: (rows + 1, samples, channels, h, w).
         z0_hat: (rows, samples, channels, h, w).
-        guidance: As `z0_hat`, or None without guidance.
-        guidance_factor: (rows, samples), or None where nothing is rescaled.
+        guidance: Shaped as `z0_hat`, or None without guidance.
+        guidance_factor: (rows, samples), or None if nothing is rescaled.
         kept: (slots, samples, channels, h, w).
-        noise: As `z0_hat`, fresh noise; None where the table adds none.
+        noise: Fresh noise, shaped as `z0_hat`; None if the table adds none.
         returned: (rows, 2 samples or samples, channels, h, w), the network's dtype.
     """
 
@@ -62,11 +62,11 @@ class RowBuffers:
 
         Args:
             table: The sampler's.
-            shape: (samples, channels, h, w), of z.
+            shape: The shape of z, (samples, channels, h, w).
             guided: Whether the network returns both halves, [uncond, cond].
             rescaled: Whether the guided output is rescaled.
-            device: Of all buffers.
-            dtype: Of what the network returns.
+            device: The device of all buffers.
+            dtype: The dtype of what the network returns.
 
         Returns:
             The buffers; `start` fills in the first frame.
@@ -106,7 +106,7 @@ class RowBuffers:
             z: (samples, channels, h, w), frame 0.
             guidance_scale: s in uncond + s (cond - uncond); a tensor (samples, 1, 1, 1) gives each
                 sample its own.
-            noise: As `self.noise`.
+            noise: Fresh noise, shaped as `self.noise`; None if the table adds none.
             guidance_rescale: phi of `guide`.
         """
         self.row.zero_()
@@ -122,7 +122,7 @@ class RowBuffers:
             self.noise.copy_(noise)
 
     def take(self, returned: Tensor) -> Tensor:
-        """Take the step of the row that is next; nothing is read back to the host.
+        """Take the step of the next row; nothing is read back to the host.
 
         Args:
             returned: (2 samples or samples, channels, h, w), what the network returned.

@@ -29,7 +29,7 @@ DIGITS = 5
 
 
 def explain(settings: SchedulerSettings, num_steps: int) -> str:
-    """Write down a method: its facts, its equation, what the equation's letters are, its rows.
+    """Describe a method: its facts, its equation, what the letters in it mean, its rows.
 
     Args:
         settings: The scheduler's; `settings.kind` names the method.
@@ -39,7 +39,7 @@ def explain(settings: SchedulerSettings, num_steps: int) -> str:
         Lines of text, the last without a line end.
 
     Raises:
-        UserError: No table has this number of steps.
+        UserError: The method has no table with this number of steps.
     """
     method, table = METHODS[settings.kind], make_table(settings, num_steps)
     names = ", ".join((method.name, *method.aliases))
@@ -61,7 +61,7 @@ def explain(settings: SchedulerSettings, num_steps: int) -> str:
 
 
 def method_tables() -> str:
-    """Write down all methods as the two tables, in Markdown, that README.md of this room holds."""
+    """Return the two Markdown tables of all methods that this room's README.md holds."""
     grouped: dict[tuple[str, ...], list[str]] = {}
     for method in METHODS.values():
         grouped.setdefault((method.keeps, *method.formula), []).append(method.name)
@@ -96,7 +96,7 @@ def method_tables() -> str:
 
 
 def _kept(table: Table, method: Method) -> str:
-    """Return what a table's rows keep: what the method says, unless its settings change that."""
+    """Return what a table's rows keep: the method's `keeps`, unless its settings change that."""
     kinds = {
         "z0": (table.z0_from_z, table.z0_from_output),
         "eps": (table.eps_from_z, table.eps_from_output),
@@ -110,14 +110,14 @@ def _kept(table: Table, method: Method) -> str:
 
 
 def _determined(table: Table, method: Method) -> str:
-    """Say whether nothing but frame 0 and the network determines the frames."""
+    """Say whether frame 0 and the network alone determine the frames."""
     if table.noisy:
         return f"no: fresh noise {method.noise}"
     return "yes" if method.noise == "never" else f"yes; fresh noise {method.noise} alone"
 
 
 def _rows(table: Table) -> list[list[str]]:
-    """Write the head and every row of a table."""
+    """Write the header and every row of a table."""
     columns = {"row": range(len(table)), "asked at": table.timesteps, "s": table.signal_from}
     columns |= {"n": table.noise_from, "s'": table.signal_to, "n'": table.noise_to}
     columns |= {"p": table.p, "q": table.q, "base": table.base, "a": table.a, "b": table.b}
@@ -143,18 +143,18 @@ def _mixture(weights: Sequence[float]) -> str:
 
 
 def _number(value: float) -> str:
-    """Write a number with a few digits."""
+    """Write a number with five significant digits."""
     return f"{value:.{DIGITS}g}"
 
 
 def _listed(values: dict[str, str]) -> list[str]:
-    """Write names and what they stand for."""
+    """Write names and what they stand for, in two columns."""
     width = max(map(len, values)) + 2
     return [f"{name:<{width}}{value}" for name, value in values.items()]
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Write cells in columns, numbers to the right, the last two to the left."""
+    """Write cells in columns, flush right but for the last two."""
     widths = [max(map(len, column)) for column in zip_longest(*rows, fillvalue="")]
     lines = []
     for row in rows:
@@ -164,7 +164,7 @@ def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _code(text: str) -> str:
-    """Set a formula as code, and words as they are."""
+    """Set a formula as code; leave words as they are."""
     return text if text.startswith("the ") else f"`{text}`"
 
 

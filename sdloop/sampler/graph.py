@@ -1,7 +1,7 @@
 """The walk of loop.py on CUDA: one row, captured once as a CUDA graph, replayed for every row.
 
 A row's kernels read the row's number from the device, so that one graph serves all rows and the
-host only starts it. What a replay reads and writes stays in one place of the memory.
+host only launches it. All that a replay reads and writes stays at a fixed place in memory.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Capturable(Protocol):
 
     @property
     def device(self) -> torch.device:
-        """Return where the network is."""
+        """Return the network's device."""
 
     @property
     def dtype(self) -> torch.dtype:
@@ -41,13 +41,13 @@ class Capturable(Protocol):
         """Write z to that buffer."""
 
     def prepared(self, row: Tensor) -> AbstractContextManager[object]:
-        """Let calls of `call` in a block read their row's number, int64 (1,), from the device."""
+        """Let `call`, within the block, read its row's number, int64 (1,), from the device."""
 
     def call(self, buffer: Tensor, row: Tensor) -> Tensor:
-        """Ask the network about what is in the buffer."""
+        """Call the network on the buffer."""
 
     def take_over(self, other: Self) -> bool:
-        """Take what conditions another's calls, in place; False if it is shaped otherwise."""
+        """Copy another's conditioning in place; return False if its shape differs."""
 
 
 Record = Callable[[Callable[[], None], AbstractContextManager[object], torch.device], Callable]
@@ -56,15 +56,15 @@ Record = Callable[[Callable[[], None], AbstractContextManager[object], torch.dev
 def record_graph(
     row: Callable[[], None], prepared: AbstractContextManager[object], device: torch.device
 ) -> Callable[[], None]:
-    """Take a row as it is, which also warms the kernels up, and capture it as a CUDA graph.
+    """Run a row once, which also warms up the kernels, and capture it as a CUDA graph.
 
     Args:
-        row: Takes the row that the device's counter says.
-        prepared: What the network is in while it is called; it may be entered again.
+        row: Takes the row that the device's counter names.
+        prepared: Entered around the network's calls; it may be entered again.
         device: A CUDA device.
 
     Returns:
-        What takes one more row.
+        A function that takes one more row.
     """
     stream, graph = torch.cuda.Stream(device), torch.cuda.CUDAGraph()
     with prepared:
@@ -78,13 +78,13 @@ def record_graph(
 
 
 class GraphWalker:
-    """loop.walk for one network on CUDA; a walk shaped like the one before replays its graph."""
+    """loop.walk for one network on CUDA; a walk shaped like the previous one reuses its graph."""
 
     def __init__(self, record: Record = record_graph) -> None:
         """Capture nothing before the first walk.
 
         Args:
-            record: Takes a row and returns what takes the next ones.
+            record: Runs a row and returns a function that takes the next ones.
         """
         self._record = record
         self._captured: _Captured | None = None
@@ -103,17 +103,16 @@ class GraphWalker:
         """Walk the table's rows, as loop.walk.
 
         Args:
-            predict: Asks the network.
+            predict: Calls the network.
             table: The sampler's.
-            z: As of loop.walk.
-            guidance_scale: As of loop.walk.
-            noise: As of loop.walk.
-            returned: What the network returned in the first rows of this very walk, where that is
-                known already.
-            guidance_rescale: As of loop.walk.
+            z: As in loop.walk.
+            guidance_scale: As in loop.walk.
+            noise: As in loop.walk.
+            returned: What the network returned in the first rows of this very walk, if known.
+            guidance_rescale: As in loop.walk.
 
         Yields:
-            One step a row; its tensors are overwritten by the next walk.
+            One step per row; the next walk overwrites its tensors.
 
         Raises:
             RuntimeError: Another walk has begun in the same buffers.
@@ -140,7 +139,7 @@ class _Captured:
     def __init__(
         self, predict: Capturable, table: Table, z: Tensor, rescaled: bool, record: Record
     ) -> None:
-        """Take the memory; the graph is captured after the first row."""
+        """Allocate the buffers; the first row captures the graph."""
         self._predict, self._table, self._record = predict, table, record
         self._buffers = RowBuffers.allocate(
             table, z.shape, predict.guided, rescaled, predict.device, predict.dtype
@@ -150,7 +149,7 @@ class _Captured:
         self.start_number = 0
 
     def serves(self, predict: Capturable, table: Table, z: Tensor, rescaled: bool) -> bool:
-        """Take a walk over if it needs the same buffers and the same graph."""
+        """Take on a walk if it needs the same buffers and graph; return whether it does."""
         return (
             table.equals(self._table)
             and z.shape == self._buffers.latents.shape[1:]
@@ -167,7 +166,7 @@ class _Captured:
         self._predict.feed(self._input, self._buffers.latents[0])
 
     def take(self, returned: Tensor | None) -> None:
-        """Take the next row, by what the network returned where that is known."""
+        """Take the next row, with what the network returned if that is known."""
         if returned is not None:
             z = self._buffers.take(returned.to(self._predict.device))
             self._predict.feed(self._input, z)
@@ -178,7 +177,7 @@ class _Captured:
             self._replay = self._record(self._row, prepared, self._predict.device)
 
     def step_of(self, row: int) -> Step:
-        """Show what a row left behind."""
+        """Return a row's results, as views of the buffers."""
         buffers = self._buffers
         return Step(
             row,
@@ -190,7 +189,7 @@ class _Captured:
         )
 
     def _row(self) -> None:
-        """Take the row that the device's counter says."""
+        """Take the row that the device's counter names."""
         returned = self._predict.call(self._input, self._buffers.row)
         self._predict.feed(self._input, self._buffers.take(returned))
 

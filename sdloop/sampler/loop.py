@@ -16,21 +16,21 @@ from sdloop.sampler.table import Table
 Predict = Callable[[Tensor, int], Tensor]
 """(z, row) -> what the network returned: float (samples, ...), or (2 samples, ...), uncond first.
 
-z is float32 (samples, channels, h, w); the network is asked about the row's timestep.
+z is float32 (samples, channels, h, w); the network is called at the row's timestep.
 """
 
 
 @dataclass(frozen=True)
 class Step:
-    """One row of a walk, behind it; float32 on the walk's device where nothing else is said.
+    """What a row of a walk computed; float32 on the walk's device unless noted.
 
     Attributes:
-        row: Its number, from 0.
+        row: The row's number, from 0.
         z: (samples, channels, h, w), frame row + 1.
-        z0_hat: As `z`, the clean latent that the row's output predicts.
-        guidance: As `z`, eps_cond - eps_uncond; None without guidance.
+        z0_hat: The clean latent that the row's output predicts, shaped as `z`.
+        guidance: eps_cond - eps_uncond, shaped as `z`; None without guidance.
         returned: What `predict` returned, in the network's dtype.
-        guidance_factor: (samples,), what rescaling multiplied the guided output by; None where
+        guidance_factor: (samples,), what rescaling multiplied the guided output by; None if
             nothing is rescaled.
     """
 
@@ -50,8 +50,8 @@ class Denoised:
         latents: (rows + 1, batch, channels, h, w); frame 0 is where the walk started, frame i + 1
             follows row i.
         z0_hat: (rows, batch, channels, h, w), the clean latent that row i's output predicts.
-        guidance: As `z0_hat`, eps_cond - eps_uncond; None without guidance.
-        guidance_factor: (rows, batch), what rescaling multiplied the guided output by; None where
+        guidance: eps_cond - eps_uncond, shaped as `z0_hat`; None without guidance.
+        guidance_factor: (rows, batch), what rescaling multiplied the guided output by; None if
             nothing is rescaled.
     """
 
@@ -62,12 +62,12 @@ class Denoised:
 
 
 def initial_noise(seeds: Sequence[int], channels: int, height: int, width: int) -> Tensor:
-    """Draw noise for frame 0, float32 on the CPU: a seed means the same on every device.
+    """Draw noise for frame 0, float32 on the CPU, so that a seed means the same on every device.
 
     Args:
-        seeds: One seed a sample.
+        seeds: One seed per sample.
         channels: The latent channels, 4 for Stable Diffusion.
-        height: Latent height, the picture's over the VAE's factor.
+        height: Latent height, the picture's divided by the VAE's factor.
         width: Latent width.
 
     Returns:
@@ -81,18 +81,18 @@ def initial_noise(seeds: Sequence[int], channels: int, height: int, width: int) 
 def fresh_noise(
     seeds: Sequence[int], table: Table, channels: int, height: int, width: int
 ) -> Tensor:
-    """Draw the fresh noise of a table, as diffusers' schedulers draw it one row after another.
+    """Draw the fresh noise of a table, row by row, as diffusers' schedulers do.
 
-    It comes from the generator that drew frame 0, behind it, so that it follows from the seed
-    alone: neither resuming nor a sample's neighbours in a batch change it. Rows that add none draw
-    none.
+    It comes from the generator that drew frame 0, after frame 0, so that it depends on the seed
+    alone: neither resuming nor a sample's neighbours in a batch change it. Rows that add no noise
+    draw none.
 
     Args:
-        seeds: As of `initial_noise`.
+        seeds: As for `initial_noise`.
         table: The sampler's.
-        channels: As of `initial_noise`.
-        height: As of `initial_noise`.
-        width: As of `initial_noise`.
+        channels: As for `initial_noise`.
+        height: As for `initial_noise`.
+        width: As for `initial_noise`.
 
     Returns:
         float32 (rows, len(seeds), channels, height, width), on the CPU; zeros for rows without.
@@ -118,23 +118,23 @@ def walk(
 ) -> Iterator[Step]:
     """Walk the table's rows from noise to picture.
 
-    The host never waits for the device in here; nothing is computed before a step is asked for.
+    The host never waits for the device here. A step is computed only when it is asked for.
 
     Args:
-        predict: Asks the network.
+        predict: Calls the network.
         table: The sampler's.
         z: float32 (samples, channels, h, w), frame 0.
-        guidance_scale: s in uncond + s (cond - uncond), where `predict` returns both halves; a
+        guidance_scale: s in uncond + s (cond - uncond), if `predict` returns both halves; a
             tensor (samples, 1, 1, 1) gives each sample its own.
-        noise: float32 (rows, samples, channels, h, w), the fresh noise of each row; None where
-            the table adds none.
+        noise: float32 (rows, samples, channels, h, w), the fresh noise of each row; None if the
+            table adds none.
         guidance_rescale: phi of `guide`; 0 rescales nothing.
 
     Yields:
-        One step a row.
+        One step per row.
 
     Raises:
-        ValueError: The table adds noise, and there is none.
+        ValueError: The table adds noise, but `noise` is None.
     """
     check_noise(table, noise)
     slots = Slots.allocate(table)
@@ -166,7 +166,7 @@ def check_noise(table: Table, noise: Tensor | None) -> None:
     """Refuse a walk without the noise that its table adds.
 
     Raises:
-        ValueError: It is not there.
+        ValueError: The table adds noise, but `noise` is None.
     """
     if table.noisy and noise is None:
         raise ValueError("this table needs fresh noise; see fresh_noise")
@@ -181,7 +181,7 @@ def collect(steps: Iterable[Step], z: Tensor, rows: int) -> Denoised:
         rows: How many steps there will be.
 
     Returns:
-        All frames and what was predicted on the way.
+        All frames and the predictions on the way.
     """
     latents = torch.empty((rows + 1, *z.shape), device=z.device)
     latents[0] = z
@@ -208,23 +208,23 @@ class Replay:
         """Keep what is known.
 
         Args:
-            predict: Is asked about the rows that are not known.
-            returned: Of row 0 and what follows, on any device.
-            device: Where `predict` would give it.
+            predict: Called for all other rows.
+            returned: What the network returned in row 0 and those after it, on any device.
+            device: The device of what `predict` returns.
         """
         self._predict, self._returned, self._device = predict, returned, device
 
     def __call__(self, z: Tensor, row: int) -> Tensor:
-        """Return what is known of a row, or ask."""
+        """Return what is known for a row, or call `predict`."""
         if row < len(self._returned):
             return self._returned[row].to(self._device)
         return self._predict(z, row)
 
 
 def first_bad_row(denoised: Denoised) -> int | None:
-    """Return the first row that wrote a value that is not finite; None if all are finite.
+    """Return the first row whose frame holds a value that is not finite; None if there is none.
 
-    It waits for the device once.
+    This waits for the device once.
     """
     bad = ~torch.isfinite(denoised.latents[1:].flatten(1)).all(dim=1).cpu().numpy()
     return int(np.argmax(bad)) if bad.any() else None

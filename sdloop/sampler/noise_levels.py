@@ -20,10 +20,11 @@ class NoiseLevels:
         self._final = 1.0 if settings.set_alpha_to_one else float(self._alphas[0])
 
     def at(self, t: int) -> Level:
-        """Return the level of a trained time; below 0 lies the end.
+        """Return the level of a trained time; a time below 0 stands for the end.
 
         Raises:
-            UserError: The time lies beyond the last trained one, or eps says nothing there.
+            UserError: The time is beyond the last trained one, or predicting eps is meaningless
+                there, as the level holds no signal.
         """
         if t >= len(self._alphas):
             raise UserError(
@@ -34,7 +35,7 @@ class NoiseLevels:
         if level.signal == 0 and self._settings.prediction_type == "epsilon":
             raise UserError(
                 "model's scheduler config: rescale_betas_zero_snr = True leaves nothing but noise "
-                f"at timestep {t}, where a prediction of epsilon says nothing of the picture; "
+                f"at timestep {t}, where a prediction of epsilon says nothing about the picture; "
                 "allowed: prediction_type v_prediction, or timestep_spacing leading"
             )
         return level
@@ -51,7 +52,7 @@ def space_timesteps(settings: SchedulerSettings, num_steps: int) -> list[int]:
         The times, from noise to picture.
 
     Raises:
-        UserError: Rounding leaves the trained times.
+        UserError: A time, rounded, falls outside the trained ones.
     """
     trained = settings.num_train_timesteps
     ascending: NDArray[np.floating]
@@ -66,7 +67,7 @@ def space_timesteps(settings: SchedulerSettings, num_steps: int) -> list[int]:
 
 
 def check_spaced(settings: SchedulerSettings, num_steps: int, times: NDArray[np.floating]) -> None:
-    """Refuse times that leave the trained ones.
+    """Refuse times outside the trained ones.
 
     Args:
         settings: The scheduler's.

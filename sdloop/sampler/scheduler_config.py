@@ -33,8 +33,8 @@ ALLOWED = {
     "solver_p": (None,),
     "solver_type": ("midpoint", "heun", "bh1", "bh2", "logrho"),
 }
-FREE = ("set_alpha_to_one", "skip_prk_steps")  # may be said of a method that has no use for them
-LEAST_ALPHA = 1e-12  # below it a frame holds no trace of the picture, and 1 / alpha is no number
+FREE = ("set_alpha_to_one", "skip_prk_steps")  # may be set for a method that ignores them
+LEAST_ALPHA = 1e-12  # below it a frame holds no trace of the picture, and 1 / alpha overflows
 _SETTINGS = TypeAdapter(SchedulerSettings)
 
 
@@ -43,8 +43,8 @@ def read_settings(config: Mapping[str, Any], name: str | None = None) -> Schedul
 
     Args:
         config: The content of scheduler_config.json.
-        name: A method's, which overrides the class that the config names, as
-            `Scheduler.from_config` does; values that the config has are kept.
+        name: The name of a method, which replaces the class that the config names, as
+            `Scheduler.from_config` does; the config's values are kept.
 
     Returns:
         The settings.
@@ -74,11 +74,11 @@ def read_settings(config: Mapping[str, Any], name: str | None = None) -> Schedul
 
 
 def override(settings: SchedulerSettings, values: Mapping[str, Any]) -> SchedulerSettings:
-    """Put a run's own values over a model's.
+    """Override a model's settings with a run's own values.
 
     Args:
         settings: The model's.
-        values: By the settings' names; None leaves a value as it is.
+        values: By the settings' names; None keeps the model's value.
 
     Returns:
         The settings.
@@ -112,14 +112,14 @@ def _method_of(config: Mapping[str, Any]) -> Method | None:
 
 
 def _said(config: Mapping[str, Any], method: Method) -> dict[str, Any]:
-    """Return what a config says that a method's class reads; the rest is another class's."""
+    """Return the values of a config that a method's class reads; others belong to other classes."""
     own = method.own if config.get("_class_name") == method.scheduler else {}
     read = {key: value for key, value in config.items() if key in (*BETAS, *method.options)}
     return {**own, **read}
 
 
 def _check_allowed(values: Mapping[str, Any], method: Method) -> None:
-    """Refuse by name what is not linear, or not known."""
+    """Refuse values that are unknown, or make a step that is not linear; name the key."""
     for key, allowed in {
         **ALLOWED, "prediction_type": method.predictions, **method.allowed
     }.items():  # fmt: skip
@@ -132,7 +132,7 @@ def _check_allowed(values: Mapping[str, Any], method: Method) -> None:
 
 
 def _spread_of(values: Mapping[str, Any]) -> str:
-    """Read how the levels are spread from diffusers' flags."""
+    """Read from diffusers' flags how the levels are spread."""
     chosen = [option for option in SPREAD_OF if values.get(option)]
     if len(chosen) > 1:
         raise UserError(

@@ -1,4 +1,4 @@
-"""A scheduler's settings, within what a trained model can have, and the alphas that they mean."""
+"""A scheduler's settings, limited to what a trained model can have, and the alphas they imply."""
 
 from __future__ import annotations
 
@@ -22,10 +22,11 @@ class SchedulerSettings:
 
     Attributes:
         kind: The method, a name in METHODS.
-        sigmas: How the levels are spread: as `timestep_spacing` says over the trained ones; after
-            Karras et al. 2022 (arXiv:2206.00364, eq. 5); evenly in ln sigma; by a beta
-            distribution (arXiv:2407.12173); after Lu et al. (evenly in ln sigma); a flow's; or
-            Align Your Steps' (arXiv:2404.14507), for Stable Diffusion 1.x and for XL.
+        sigmas: How the levels are spread. "trained": as `timestep_spacing` says, over the trained
+            ones; "karras": after Karras et al. 2022 (arXiv:2206.00364, eq. 5); "exponential":
+            evenly in ln sigma; "beta": by a beta distribution (arXiv:2407.12173); "lu": after Lu
+            et al. (evenly in ln sigma); "flow": a flow's; "ays" and "ays_xl": Align Your Steps
+            (arXiv:2404.14507), for Stable Diffusion 1.x and for XL.
         eta: DDIM's share of fresh noise, and TCD's gamma.
     """
 
@@ -70,8 +71,8 @@ class SchedulerSettings:
 def alphas_cumprod(settings: SchedulerSettings) -> Floats:
     """Return the cumulative product of 1 - beta, float64 (num_train_timesteps,).
 
-    With `rescale_betas_zero_snr` the last is 0: signals are shifted and stretched so that training
-    ended in pure noise (Lin et al. 2023, arXiv:2305.08891, algorithm 1).
+    With `rescale_betas_zero_snr` the last is 0: the signals are shifted and stretched so that they
+    end in pure noise (Lin et al. 2023, arXiv:2305.08891, algorithm 1).
     """
     steps = settings.num_train_timesteps
     if settings.trained_betas is not None:

@@ -1,4 +1,4 @@
-"""The noise levels that a sampler goes down, as lists of sigma = noise / signal."""
+"""The falling noise levels of a sampler, as lists of sigma = noise / signal."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from sdloop.sampler.noise_levels import check_spaced
 from sdloop.sampler.settings import SchedulerSettings, alphas_cumprod
 from sdloop.sampler.table import Floats, Level
 
-LEAST_ALPHA = 2.0**-24  # what diffusers puts in place of a zero terminal alpha
-LEAST_FLOW_SIGNAL = 1e-6  # likewise of a flow's, whose logarithm is asked for
+LEAST_ALPHA = 2.0**-24  # diffusers' stand-in for a terminal alpha of 0
+LEAST_FLOW_SIGNAL = 1e-6  # diffusers' stand-in for a flow's signal of 0, as its logarithm is needed
 
 
 class Way(NamedTuple):
-    """Where a sampler stops: n times, and n + 1 levels, the last of which it leads to."""
+    """A sampler's way: n times to call the network at, and n + 1 levels; it ends at the last."""
 
     times: list[float]
     levels: list[Level]
@@ -40,9 +40,9 @@ def beta(high: float, low: float, count: int) -> Floats:
 
 
 def beta_quantiles(shares: Floats, a: float) -> Floats:
-    """Invert the distribution function of Beta(a, a) by halving; exact to float64's rounding.
+    """Invert the distribution function of Beta(a, a) by bisection; exact to float64's rounding.
 
-    The lower half's is a series, and the upper half mirrors it:
+    In the lower half it is a series, which the upper half mirrors:
     B(x; a, a) = x^a sum_n (1 - a)_n / (n! (a + n)) x^n.
     """
     n = np.arange(64)
@@ -64,7 +64,7 @@ SPREADS: dict[str, Callable[[float, float, int], Floats]] = {
     "karras": karras,
     "exponential": exponential,
     "beta": beta,
-    "lu": exponential,  # diffusers' rho is 1 and its lambdas are ln sigma, which is the same
+    "lu": exponential,  # the same, as diffusers takes rho = 1 and ln sigma for lambda
 }
 
 
@@ -77,11 +77,11 @@ ALIGNED_TIMES = {  # Align Your Steps: Sabour et al. 2024, arXiv:2404.14507, for
 def aligned(name: str, trained: Floats, count: int) -> tuple[Floats, Floats]:
     """Return Align Your Steps' times and sigmas.
 
-    Ten steps take the published times. Other numbers of them lie between, evenly in the logarithm
-    of sigma from one published level to the next, as the authors say; the clean end is the last.
+    Ten steps take the published times. Any other number interpolates between the published levels,
+    linearly in the logarithm of sigma, as the authors say; the cleanest trained level is the last.
 
     Args:
-        name: Of ALIGNED_TIMES.
+        name: A key of ALIGNED_TIMES.
         trained: Sigma at every trained time.
         count: How many steps.
 
@@ -89,7 +89,7 @@ def aligned(name: str, trained: Floats, count: int) -> tuple[Floats, Floats]:
         The times and the sigmas, (count,) each.
 
     Raises:
-        UserError: The times are not of this many trained ones.
+        UserError: The published times are for another number of trained times.
     """
     published = np.array(ALIGNED_TIMES[name], dtype=np.float64)
     if len(trained) != published[0] + 1:
@@ -114,13 +114,13 @@ def trained_sigmas(settings: SchedulerSettings) -> Floats:
 
 
 def time_of(sigma: Floats, trained: Floats) -> Floats:
-    """Return the time at which a sigma lies between the trained ones, by its logarithm."""
+    """Return the times of sigmas, interpolated between the trained ones by their logarithm."""
     logs = np.log(np.maximum(sigma, 1e-10))
     return np.interp(logs, np.log(trained), np.arange(len(trained)))
 
 
 def ode_sigmas(settings: SchedulerSettings, num_steps: int) -> tuple[Floats, Floats]:
-    """Go down as k-diffusion's samplers do, from the noisiest time to the cleanest.
+    """Choose times and sigmas as k-diffusion's samplers do, from the noisiest to the cleanest.
 
     Args:
         settings: The scheduler's.
@@ -152,7 +152,7 @@ def ode_sigmas(settings: SchedulerSettings, num_steps: int) -> tuple[Floats, Flo
         sigmas = SPREADS[settings.sigmas](high, low, steps)
         times = time_of(sigmas, all_sigmas)
     if settings.timestep_type == "continuous" and settings.prediction_type == "v_prediction":
-        times = 0.25 * np.log(sigmas)  # one more of log_linear's
+        times = 0.25 * np.log(sigmas)  # log_linear has one too many
     return times, np.append(sigmas, last)[: len(times) + 1]
 
 
@@ -164,14 +164,14 @@ def solver_way(
     rounds: bool = True,
     flow_from_one: bool = False,
 ) -> Way:
-    """Go down as DPM-Solver and what follows it do, at whole times, with room for a last step.
+    """Choose times and levels as DPM-Solver and its successors do: whole times, and a last step.
 
     Args:
         settings: The scheduler's.
         num_steps: How many.
-        own_end: Where the way ends in the least sigma, that is the spread's, not the trained one.
-        rounds: The times of a spread are rounded; else what is behind the point is cut off.
-        flow_from_one: A flow starts at its noisiest level, not one step below.
+        own_end: If the way ends at the least sigma, take the spread's, not the trained one.
+        rounds: Round the times of a spread; otherwise truncate them.
+        flow_from_one: Start a flow at its noisiest level, not one step below.
 
     Returns:
         The way.
@@ -206,7 +206,7 @@ def solver_way(
 
 
 def _flow_way(settings: SchedulerSettings, num_steps: int, own_end: bool, from_one: bool) -> Way:
-    """Go down a flow's levels."""
+    """Choose a flow's times and levels."""
     even = np.linspace(1, 1 / settings.num_train_timesteps, num_steps + 1)
     sigmas = even[:-1] if from_one else 1 - even[:0:-1]
     sigmas = settings.flow_shift * sigmas / (1 + (settings.flow_shift - 1) * sigmas)

@@ -1,4 +1,4 @@
-"""Slots: where a row keeps its output for as long as a later row needs it."""
+"""Slots: where a row keeps its output as long as a later row needs it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Slots:
     """Places for what rows keep; a slot is reused once no later row needs it.
 
     Attributes:
-        of_row: int64 (rows,), the slot of what a row keeps.
+        of_row: int64 (rows,), the slot of what each row keeps.
         weights: float64 (rows, slots), the table's w by slot.
     """
 

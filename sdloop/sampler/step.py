@@ -1,4 +1,4 @@
-"""One row's arithmetic on tensors: the one statement of it, for the loop and for the graph."""
+"""One row's arithmetic on tensors, stated once for the loop and the graph."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ COEFFICIENTS = (
 
 
 class Coefficients(NamedTuple):
-    """The numbers of one row that its arithmetic uses; see `Table`."""
+    """The numbers that one row's arithmetic uses; see `Table`."""
 
     a: Number
     b: Number
@@ -47,8 +47,8 @@ class Guided(NamedTuple):
 
     Attributes:
         output: (samples, ...).
-        push: As `output`, cond - uncond; None where nothing is guided.
-        factor: (samples,), what rescaling multiplied the output by; None where it did not.
+        push: cond - uncond, shaped as `output`; None without guidance.
+        factor: (samples,), what rescaling multiplied the output by; None if nothing is rescaled.
     """
 
     output: Tensor
@@ -64,20 +64,20 @@ def guide(
         output = f (uncond + s (cond - uncond))
 
     Source: Ho and Salimans 2022, arXiv:2207.12598, with s = w + 1. f is 1 unless the output is
-    rescaled, to come closer to the conditional one's standard deviation:
+    rescaled, which brings its standard deviation closer to that of the conditional one:
     f = phi std(cond) / std(uncond + s (cond - uncond)) + 1 - phi (Lin et al. 2023,
-    arXiv:2305.08891, eq. 15, 16). It is one number a sample, so that the table stays linear in
-    what it multiplies.
+    arXiv:2305.08891, eq. 15, 16). It is one number per sample, so the table stays linear in the
+    product.
 
     Args:
-        returned: float32 (2 samples, ...), all unconditional rows first; (samples, ...) where
-            nothing is guided.
+        returned: float32 (2 samples, ...), all unconditional rows first; (samples, ...) without
+            guidance.
         guidance_scale: s.
-        samples: How many there are.
+        samples: The number of samples.
         guidance_rescale: phi; None rescales nothing.
 
     Returns:
-        The output, and how it came about.
+        The output, and what it was made of.
     """
     if len(returned) == samples:
         return Guided(returned, None, None)
@@ -97,7 +97,7 @@ def keep(row: Coefficients, z: Tensor, output: Tensor) -> Tensor:
 
 
 def predict_clean(row: Coefficients, z: Tensor, output: Tensor) -> Tensor:
-    """Return z0_hat, the clean latent that a row's output means."""
+    """Return z0_hat, the clean latent that a row's output predicts."""
     return row.z0_from_z * z + row.z0_from_output * output
 
 
@@ -114,8 +114,8 @@ def step(
         row: The row's coefficients.
         base: float32 (samples, channels, h, w), the frame that the row starts from.
         weights: One for each of `kept`.
-        kept: What rows have kept, this row's own among it; shaped as `base`.
-        noise: Standard normal, shaped as `base`; None where the table adds none.
+        kept: What this row and earlier ones have kept; each shaped as `base`.
+        noise: Standard normal, shaped as `base`; None if the table adds none.
 
     Returns:
         The next frame, shaped as `base`.

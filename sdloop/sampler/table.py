@@ -5,8 +5,8 @@ Every sampler here is linear in the latents, in what the network returned and in
     kept[r]  = p[r] z_r + q[r] output_r
     z_{r+1}  = a[r] frames[base[r]] + b[r] sum_k w[r, k] kept[k] + c[r] noise[r]
 
-z is always in the network's input scale. The transfer b stands apart from the weights w, so that
-w holds a method's own numbers, such as Adams and Bashforth's 55/24, -59/24, 37/24, -9/24.
+z is always in the network's input scale. The factor b is kept apart from the weights w, so that w
+holds a method's own numbers, such as Adams and Bashforth's 55/24, -59/24, 37/24, -9/24.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Level(NamedTuple):
 
     @classmethod
     def of_alpha(cls, alpha_cumprod: float) -> Level:
-        """Return the level of a cumulative alpha, the signal's share of the power."""
+        """Return the level of a cumulative alpha, which is the signal's share of the power."""
         return cls(float(np.sqrt(alpha_cumprod)), float(np.sqrt(1 - alpha_cumprod)))
 
     @classmethod
@@ -49,7 +49,7 @@ class Level(NamedTuple):
 
     @property
     def sigma(self) -> float:
-        """Return noise / signal; infinite where no signal is left."""
+        """Return noise / signal; infinite if no signal is left."""
         return self.noise / self.signal if self.signal else np.inf
 
     @property
@@ -63,7 +63,7 @@ class Row:
     """One row as a method states it.
 
     Attributes:
-        timestep: The trained time that the network is asked about.
+        timestep: The trained time at which the network is called.
         at: The level of the latent that the network sees.
         start: The level of the frame that the row starts from.
         end: The level of the frame that it leads to.
@@ -73,7 +73,7 @@ class Row:
         weights: The mixture: a row's number -> the weight of what it kept.
         c: Factor of fresh noise.
         keeps: What the row keeps for the mixture of this row and later ones.
-        corrects: Whether it puts right the frame that it starts from, in passing.
+        corrects: Whether the row also corrects the frame that it starts from.
     """
 
     timestep: float
@@ -91,11 +91,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """A sampler's rows. Arrays are float64 (rows,) where nothing else is said.
+    """A sampler's rows. Arrays are float64 (rows,) unless noted.
 
     Attributes:
-        timesteps: The trained time that the network is asked about.
-        signal: With `noise`, the level where the network is asked: z = signal z0 + noise eps.
+        timesteps: The trained time at which the network is called.
+        signal: With `noise`, the level where the network is called: z = signal z0 + noise eps.
         noise: See `signal`.
         signal_from: With `noise_from`, the level of the frame that the row starts from.
         noise_from: See `signal_from`.
@@ -112,11 +112,12 @@ class Table:
             the row's own frame, not its base frame.
         z0_from_output: See `z0_from_z`.
         eps_from_z: With `eps_from_output`, eps = eps_from_z z + eps_from_output output.
-        eps_from_output: See `eps_from_z`; 1 where the network predicts eps itself.
-        guidance_from_output: What turns cond - uncond into the guidance that is kept: into eps as
-            `eps_from_output`; where the frame is all noise, so that eps is z whatever the network
-            says, 1: there the guidance is the output's own.
-        corrects: bool; whether the row puts right the frame that it starts from, in passing.
+        eps_from_output: See `eps_from_z`; 1 if the network predicts eps itself.
+        guidance_from_output: The factor that turns cond - uncond into the guidance that is kept:
+            `eps_from_output`, which gives it in eps. Where the frame is all noise, eps is z
+            whatever the network returns: there the factor is 1, and the guidance is in the
+            output's own terms.
+        corrects: bool; whether the row also corrects the frame that it starts from.
         init: The factor of standard normal noise that makes frame 0.
     """
 
@@ -160,20 +161,20 @@ class Table:
 
     @property
     def retakes(self) -> NDArray[np.bool_]:
-        """Tell for each row whether it takes a step again, from an earlier frame."""
+        """Tell for each row whether it takes a step again, starting from an earlier frame."""
         return self.base != np.arange(len(self))
 
     @property
     def tries(self) -> NDArray[np.bool_]:
-        """Tell for each row whether it only tries: no row goes on from its frame."""
+        """Tell for each row whether it only tries: no row continues from its frame."""
         return ~np.isin(np.arange(1, len(self) + 1), [*self.base, len(self)])
 
     @property
     def marks(self) -> list[str]:
-        """Tell in a word for each row what sets it apart from a plain step, "" if nothing does.
+        """Return for each row a word for what sets it apart from a plain step, or "".
 
-        "tries": no row goes on from its frame; "again": it takes an earlier step again, from the
-        frame `base`; "corrects": it puts right the frame that it starts from, in passing.
+        "tries": no row continues from its frame; "again": it takes an earlier step again, from the
+        frame `base`; "corrects": it also corrects the frame that it starts from.
         """
         columns = zip(self.tries, self.retakes, self.corrects, strict=True)
         return [
@@ -182,7 +183,7 @@ class Table:
         ]
 
 
-Schedule = Table  # as it was called when there were two samplers
+Schedule = Table  # its name when there were two samplers
 
 
 def tabulate(rows: Sequence[Row], prediction: Prediction, init: float = 1.0) -> Table:

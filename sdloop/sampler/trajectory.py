@@ -34,16 +34,16 @@ DROPPED = ("eps_uncond", "eps_cond")  # older files hold them; they follow from 
 
 @dataclass(frozen=True)
 class Trajectory:
-    """One sample's way from noise to picture, on the CPU.
+    """One sample's path from noise to picture, on the CPU.
 
     Attributes:
         latents: float32 (rows + 1, 4, h, w), in the UNet's scale.
         z0_hat: float32 (rows, 4, h, w).
-        timesteps: float64 (rows,); between two trained times where a sampler asks there.
+        timesteps: float64 (rows,); not always whole, as some samplers call between trained times.
         guidance: float32 (rows, 4, h, w), eps_cond - eps_uncond; None without guidance.
         config: The run's config, as plain values.
-        guidance_factor: float32 (rows,), what rescaling multiplied each guided output by; None
-            where nothing was rescaled.
+        guidance_factor: float32 (rows,), what rescaling multiplied each guided output by; None if
+            nothing was rescaled.
     """
 
     latents: Tensor
@@ -63,7 +63,7 @@ class Trajectory:
             denoised: What the loop returned.
             timesteps: float64 (rows,).
             config: The run's config, as plain values.
-            sample: Which of the batch.
+            sample: The sample's index in the batch.
 
         Returns:
             The sample's trajectory, copied to the CPU.
@@ -84,12 +84,12 @@ class Trajectory:
         )
 
     def guided_eps(self, table: Table) -> Tensor:
-        """Work out the noise that each row went by, of both halves put together.
+        """Recover the guided noise estimate of each row, in which both halves are combined.
 
-        z0_hat gives the output back, and that gives eps, by the numbers of the table's row.
+        The table's row turns z0_hat back into the output, and the output into eps.
 
         Args:
-            table: The sampler's, that made the trajectory.
+            table: The table that made the trajectory.
 
         Returns:
             float64 (rows, 4, h, w); z where a frame is all noise.
@@ -99,23 +99,23 @@ class Trajectory:
         return by_row(table.eps_from_z) * z + by_row(table.eps_from_output) * output
 
     def eps(self, table: Table) -> tuple[Tensor | None, Tensor]:
-        """Work out the noise that the network saw in each half of every row.
+        """Recover the noise that the network saw in each half of every row.
 
-        It follows from `guided_eps` and guidance, to some 2e-5 of its largest value (float32, and
-        noise of 0.04 in the last row, which divides):
+        It follows from `guided_eps` and guidance, to some 2e-5 of its largest value (float32,
+        divided by the last row's noise of 0.04):
 
             uncond = eps - s guidance
             cond   = uncond + guidance
 
-        Where a frame is all noise, both are z. Where guidance was rescaled, eps is that of the
-        output without its factor.
+        Where a frame is all noise, both are z. If guidance was rescaled, eps here is that of the
+        output before rescaling.
 
         Args:
-            table: The sampler's, that made the trajectory.
+            table: The table that made the trajectory.
 
         Returns:
-            eps_uncond and eps_cond, float32 (rows, 4, h, w) each; the first is None, and the second
-            the only one, without guidance.
+            eps_uncond and eps_cond, float32 (rows, 4, h, w) each. Without guidance the first is
+            None, and the second is the only output.
         """
         guided = self.guided_eps(table)
         if self.guidance is None:
@@ -129,13 +129,13 @@ class Trajectory:
         return uncond.float(), (uncond + push).float()
 
     def noise(self, table: Table) -> Tensor | None:
-        """Draw the fresh noise of every row again: it follows from the run's seed.
+        """Draw the fresh noise of every row again, from the run's seed.
 
         Args:
-            table: The sampler's, that made the trajectory.
+            table: The table that made the trajectory.
 
         Returns:
-            float32 (rows, 4, h, w); None where the table adds none.
+            float32 (rows, 4, h, w); None if the table adds none.
         """
         if not table.noisy:
             return None
@@ -147,7 +147,7 @@ class Trajectory:
         tensors["timesteps"] = self.timesteps.double()
         present = {name: tensor for name, tensor in tensors.items() if tensor is not None}
         facts = {"format_version": FORMAT_VERSION, "config": self.config}
-        # one entry, because safetensors writes several in no fixed order
+        # one entry, because safetensors writes several in random order
         metadata = {METADATA_KEY: json.dumps(facts | {"sha256": digest_of(facts, present)})}
         with replacing(path) as temporary:
             temporary.write_bytes(save(present, metadata))
@@ -156,18 +156,18 @@ class Trajectory:
     def load(cls, path: Path, latents_shape: tuple[int, ...] | None = None) -> Trajectory:
         """Read a file that `save` wrote.
 
-        The header is checked before a tensor is read, and every byte by its hash.
+        The header is checked before any tensor is read, and every byte by a hash.
 
         Args:
             path: A trajectory.safetensors.
-            latents_shape: (rows + 1, 4, h, w), where it is known what the file must hold.
+            latents_shape: (rows + 1, 4, h, w), if the shape is known.
 
         Returns:
             The trajectory.
 
         Raises:
-            UserError: It is not there, damaged, of another format version, of other shapes or
-                dtypes, or holds a value that is not finite.
+            UserError: The file does not exist, is damaged, has another format version, other
+                shapes or dtypes, or holds a value that is not finite.
         """
         if not path.exists():
             raise UserError(f"{path}: no such file")
@@ -193,7 +193,7 @@ class Trajectory:
 
 
 def by_row(values: Floats) -> Tensor:
-    """Stand one number a row, (rows,), in front of latents, (rows, 1, 1, 1), to multiply them."""
+    """Reshape one number per row, (rows,), to (rows, 1, 1, 1), to multiply latents."""
     return torch.from_numpy(values).reshape(-1, 1, 1, 1)
 
 
@@ -207,7 +207,7 @@ def digest_of(facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
 
 
 def _read_facts(path: Path, header: TensorHeader) -> dict[str, Any]:
-    """Read the facts beside the tensors, in the very spelling that `save` gave them."""
+    """Read the facts beside the tensors; they must be spelled exactly as `save` writes them."""
     text = header.metadata.get(METADATA_KEY, "{}")
     facts = parse_json(text, f"{path}: is damaged: its metadata")
     version = facts.get("format_version")
@@ -224,7 +224,7 @@ def _read_facts(path: Path, header: TensorHeader) -> dict[str, Any]:
 def _check_header(
     path: Path, header: TensorHeader, latents_shape: tuple[int, ...] | None, times_dtype: str
 ) -> None:
-    """Refuse names, shapes and dtypes that are not a run's."""
+    """Refuse names, shapes and dtypes that no run has."""
     entries = header.tensors
     for name in REQUIRED:
         if name not in entries:
@@ -232,14 +232,14 @@ def _check_header(
     frames, *inner = latents_shape or entries["latents"].shape or (0,)
     rows = frames - 1
     if latents_shape is None and (rows < 1 or len(inner) != 3 or 0 in inner):
-        raise UserError(f"{path}: latents is {list(entries['latents'].shape)}: no run's shape")
+        raise UserError(f"{path}: latents is {list(entries['latents'].shape)}: not a run's shape")
     steps = ("F32", (rows, *inner))
     expected = {"latents": ("F32", (frames, *inner)), "timesteps": (times_dtype, (rows,))}
     expected |= dict.fromkeys(("z0_hat", "guidance", *DROPPED), steps)
     expected["guidance_factor"] = ("F32", (rows,))
     strange = [name for name in entries if name not in expected]
     if strange:
-        raise UserError(f"{path}: holds {shown(strange[0])}, which is no part of a run")
+        raise UserError(f"{path}: holds {shown(strange[0])}, which is not part of a run")
     for name, (dtype, shape) in expected.items():
         entry = entries.get(name)
         if entry is not None and (entry.dtype, entry.shape) != (dtype, shape):

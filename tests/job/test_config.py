@@ -95,28 +95,28 @@ def test_bad_values_are_named_in_one_line(write, text, overrides, said):
 @pytest.mark.parametrize(
     ("text", "overrides", "said"),
     [
-        ("prompt: no", [], 'prompt = no: YAML reads a truth value; {}: prompt: "no"'),
-        ("prompt: On", [], 'prompt = On: YAML reads a truth value; {}: prompt: "On"'),
+        ("prompt: no", [], 'prompt = no: YAML reads a boolean; {}: prompt: "no"'),
+        ("prompt: On", [], 'prompt = On: YAML reads a boolean; {}: prompt: "On"'),
         ("prompt: 123", [], 'prompt = 123: YAML reads a number; {}: prompt: "123"'),
         ("prompt: 010", [], 'prompt = 010: YAML reads a number; {}: prompt: "010"'),
         ("{seed: 1, prompt: 1.50}", [], 'prompt = 1.50: YAML reads a number; {}: prompt: "1.50"'),
         ("prompt: 1e3", [], 'prompt = 1e3: YAML reads a number; {}: prompt: "1e3"'),
-        ("prompt:", [], 'prompt = : YAML reads nothing; {}: prompt: ""'),
-        ("prompt: ~", [], 'prompt = ~: YAML reads nothing; {}: prompt: "~"'),
+        ("prompt:", [], 'prompt = : YAML reads null; {}: prompt: ""'),
+        ("prompt: ~", [], 'prompt = ~: YAML reads null; {}: prompt: "~"'),
         (
             "prompt: p\nnegative_prompt: off",
             [],
-            'YAML reads a truth value; {}: negative_prompt: "o',
+            'YAML reads a boolean; {}: negative_prompt: "o',
         ),
         (
             "prompt: p\nmeasure: {mask: 7}",
             [],
             'measure.mask = 7: YAML reads a number; {}: mask: "7"',
         ),
-        ("prompt: p", ["measure.mask=yes"], """reads a truth value; {}: measure.mask='"yes"'"""),
+        ("prompt: p", ["measure.mask=yes"], """reads a boolean; {}: measure.mask='"yes"'"""),
         ("prompt: p", ["measure={mask: 7}"], """reads a number; {}: measure.mask='"7"'"""),
-        ("prompt: [a, b]", [], "prompt = ['a', 'b']: must be a text, not a list"),
-        ("prompt: {a: b}", [], "prompt = {'a': 'b'}: must be a text, not a mapping"),
+        ("prompt: [a, b]", [], "prompt = ['a', 'b']: must be text, not a list"),
+        ("prompt: {a: b}", [], "prompt = {'a': 'b'}: must be text, not a mapping"),
     ],
 )
 def test_texts_that_yaml_takes_for_something_else_are_quoted(write, text, overrides, said):
@@ -208,8 +208,8 @@ def test_numbers_are_those_that_people_read(write, text, key, expected):
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [
-        (["scheduler=ddim"], "scheduler = 'ddim': has keys of its own .*; say scheduler.type=ddim"),
-        (["decode=3"], r"decode = 3: has keys of its own \(batch_size, z0_hat\); say one of them"),
+        (["scheduler=ddim"], "scheduler = 'ddim': has keys of its own .*; set scheduler.type=ddim"),
+        (["decode=3"], r"decode = 3: has keys of its own \(batch_size, z0_hat\); set one of them"),
         (["num_inference_steps=3"], "did you mean scheduler.num_steps?"),
         (["cfg=3"], "did you mean guidance_scale?"),
         (["negative=x"], "did you mean negative_prompt?"),
@@ -222,7 +222,7 @@ def test_what_other_programs_say_leads_to_our_key(write, overrides, said):
 
 
 def test_text_with_a_colon_is_told_to_stand_in_quotes(write):
-    with pytest.raises(UserError, match=r'a text that holds ": " must stand in quotes \(line 1'):
+    with pytest.raises(UserError, match=r'a text with ": " in it must be in quotes \(line 1'):
         load_config(write("prompt: a cat: x"))
 
 

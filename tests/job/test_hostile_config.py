@@ -166,10 +166,10 @@ def test_no_name_is_too_long_or_odd_for_one_line(tmp_path, capsys):
     ("text", "said"),
     [
         ("[" * 100_000, "is not JSON: maximum recursion depth"),
-        ('{"a": NaN}', "NaN is no JSON number"),
+        ('{"a": NaN}', "NaN is not a JSON number"),
         ('{"a": 1, "a": 2}', "'a' occurs twice"),
         ('{"a": ' + "9" * 5000 + "}", "a number of 5000 digits"),
-        ("[]", "holds no JSON object"),
+        ("[]", "is not a JSON object"),
         (b"\xff\xfe", "is not JSON"),
         ("", "is not JSON"),
     ],

@@ -20,7 +20,7 @@ def moved(tiny_config, tmp_path, model_folder):
 def test_run_whose_model_has_moved_is_rendered(moved, tmp_path, capsys):
     before = (tmp_path / "run/frames.gif").read_bytes()
     assert render([str(tmp_path / "run")]) == 2
-    assert "if the model has moved, say model=<where it is>" in capsys.readouterr().err
+    assert "if the model has moved, set model=<where it is>" in capsys.readouterr().err
     (tmp_path / "run/frames.gif").unlink()
     assert render([str(tmp_path / "run"), f"model={moved}"]) == 0
     assert (tmp_path / "run/frames.gif").read_bytes() == before

@@ -22,7 +22,7 @@ from sdloop.sampler.methods import make_table
 from sdloop.sampler.scheduler_config import read_settings
 from tests.oracles import config_of, make_oracle
 
-CARRIES_ON = "interrupted; the same command carries on\n"
+CARRIES_ON = "interrupted; run the same command again to carry on\n"
 
 
 @pytest.fixture
@@ -251,7 +251,7 @@ def test_second_process_says_so_and_stops(tiny_config, tmp_path, capsys):
         ):
             assert main(arguments) == 2
             error = capsys.readouterr().err
-            assert "another process is at work there" in error
+            assert "another process is working there" in error
             assert error.count("\n") == 1
     finally:
         holder.kill()  # a killed process holds nothing

@@ -47,7 +47,7 @@ def test_devices_are_those_that_the_driver_knows(machine, system):
     machine(system, driver=Driver(2))
     check_device("cuda")
     check_device("cuda:1")
-    with pytest.raises(UserError, match=r"cuda:2: not there; the driver knows 2 CUDA devices"):
+    with pytest.raises(UserError, match=r"cuda:2: not available; the driver knows 2 CUDA devices"):
         check_device("cuda:2")
 
 
@@ -56,7 +56,7 @@ def test_no_driver_is_no_device(machine, driver):
     machine(driver=driver)
     check_device("auto")
     check_device("cpu")
-    with pytest.raises(UserError, match="cuda: not there; the driver knows 0"):
+    with pytest.raises(UserError, match="cuda: not available; the driver knows 0"):
         check_device("cuda")
 
 
@@ -65,7 +65,7 @@ def test_mps_is_apples_alone(machine):
     check_device("mps")
     for other in (("Darwin", "x86_64"), ("Linux", "arm64")):
         machine(*other)
-        with pytest.raises(UserError, match="mps: not there; it needs a Mac"):
+        with pytest.raises(UserError, match="mps: not available; it needs a Mac"):
             check_device("mps")
 
 

@@ -101,7 +101,7 @@ def test_absurd_configs_are_refused_when_planned(copied, file, changes, said):
     ("content", "said"),
     [
         (b"[" * 100_000, "is not JSON"),
-        (b"[]", "holds no JSON object"),
+        (b"[]", "is not a JSON object"),
         (b'{"a": 1, "a": 2}', "occurs twice"),
         (b" " * 2_000_000, "is larger than"),
         (b"\xff\xfe", "is not JSON"),
@@ -120,7 +120,7 @@ def test_not_a_number_is_no_json_but_in_a_scheduler_config(copied, file):
     edit_json(copied / SCHEDULER, lambda_min_clipped=float("-inf"))  # as diffusers writes it
     assert planned(copied)
     (copied / file).write_bytes(b'{"a": NaN}')
-    assert "NaN is no JSON number" in refusal(lambda: planned(copied))
+    assert "NaN is not a JSON number" in refusal(lambda: planned(copied))
 
 
 HOSTILE_KEYS = {

@@ -1,1 +1,1 @@
-"""Many runs of one command: a sweep's plan, its batches, its sheets and its table."""
+"""Many runs from one command: a sweep's plan, its batches, its sheets and its table."""

@@ -24,7 +24,7 @@ class Axis:
 
     Attributes:
         keys: Dotted config keys.
-        values: For each place on the axis, one value a key.
+        values: For each place on the axis, one value per key.
     """
 
     keys: tuple[str, ...]
@@ -32,7 +32,7 @@ class Axis:
 
     @property
     def name(self) -> str:
-        """Return what names the axis: its first key."""
+        """Return the axis's name: its first key."""
         return self.keys[0]
 
     def labels(self) -> list[str]:
@@ -51,12 +51,12 @@ def read_axes(asked: Mapping[str, Any], path: Path) -> tuple[Axis, ...]:
         One axis for each key of `sweep`, in order, and one for all of `zip`.
 
     Raises:
-        UserError: Names the key that holds no list, stands twice or is of another length.
+        UserError: Names the key that holds no list, appears twice or has another length.
     """
     swept, zipped = (_lists_of(asked.get(part), part, path) for part in ("sweep", "zip"))
     both = swept.keys() & zipped.keys()
     if both:
-        raise UserError(f"{path}: {min(both)}: stands under sweep and under zip")
+        raise UserError(f"{path}: {min(both)}: appears under both sweep and zip")
     axes = [Axis((key,), tuple((value,) for value in values)) for key, values in swept.items()]
     if zipped:
         lengths = {key: len(values) for key, values in zipped.items()}
@@ -76,7 +76,7 @@ def read_axes(asked: Mapping[str, Any], path: Path) -> tuple[Axis, ...]:
 
 
 def places_of(axes: Sequence[Axis]) -> list[tuple[int, ...]]:
-    """List the product of all axes, the last one changing first: one index an axis."""
+    """List the product of all axes, one index per axis; the last axis changes fastest."""
     return list(itertools.product(*(range(len(axis.values)) for axis in axes)))
 
 
@@ -91,21 +91,21 @@ def values_at(axes: Sequence[Axis], place: Sequence[int]) -> dict[str, Any]:
 
 
 def short_keys(keys: Sequence[str]) -> dict[str, str]:
-    """Shorten dotted keys to their last parts where these tell them apart."""
+    """Shorten each dotted key to its last part if no other key ends in it."""
     ends = [key.rpartition(".")[2] for key in keys]
     return {key: end if ends.count(end) == 1 else key for key, end in zip(keys, ends, strict=True)}
 
 
 def name_of(values: Mapping[str, Any]) -> str:
-    """Make a folder's name of values: the same values make the same name, others another.
+    """Make a folder's name of values: equal values give equal names, others different ones.
 
-    A name has no "=" in it, which commands take for an override.
+    A name has no "=" in it, because commands would take it for an override.
 
     Args:
         values: By dotted key, in the axes' order.
 
     Returns:
-        Such as `num_steps-20_seed-3`; what a name cannot hold is left out, and a hash of it added.
+        A name such as `num_steps-20_seed-3`; a hash replaces what a name cannot hold.
     """
     short = short_keys(list(values))
     name = "_".join(f"{short[key]}-{_slug(value)}" for key, value in values.items())
@@ -134,10 +134,10 @@ def _lists_of(asked: Any, part: str, path: Path, prefix: str = "") -> dict[str, 
             if not isinstance(values, list) or not values:
                 raise UserError(
                     f"{path}: {part}: {inner_key} = {shown(values)}: must be a list of values, or "
-                    "numbers such as 0..9"
+                    "a range such as 0..9"
                 )
             if inner_key in lists:
-                raise UserError(f"{path}: {part}: {inner_key}: stands twice")
+                raise UserError(f"{path}: {part}: {inner_key}: appears twice")
             lists[inner_key] = values
     return lists
 
@@ -149,12 +149,12 @@ def _refuse_equal(axis: Axis, path: Path) -> None:
         spelled = _plain([float(it) if type(it) is int else it for it in values])
         if spelled in seen:
             said = values[0] if len(values) == 1 else list(values)
-            raise UserError(f"{path}: {', '.join(axis.keys)}: {shown(said)} stands twice")
+            raise UserError(f"{path}: {', '.join(axis.keys)}: {shown(said)} appears twice")
         seen.add(spelled)
 
 
 def _slug(value: Any) -> str:  # noqa: ANN401 - a YAML value
-    """Write a value in letters that every file system takes."""
+    """Write a value in characters that every file system allows."""
     text = value if isinstance(value, str) else _plain(value)
     slug = re.sub(r"[^a-z0-9+._]+", "-", text.lower()).strip("-.")
     if slug == text and len(slug) <= LONGEST_SLUG:
@@ -163,10 +163,10 @@ def _slug(value: Any) -> str:  # noqa: ANN401 - a YAML value
 
 
 def _hash(text: str) -> str:
-    """Return a few letters that tell texts apart."""
+    """Return a few characters that tell texts apart."""
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def _plain(value: Any) -> str:  # noqa: ANN401 - a YAML value
-    """Write a value that is no text as YAML and JSON do."""
+    """Write a value as JSON, which is YAML too."""
     return json.dumps(value, ensure_ascii=False, sort_keys=True)

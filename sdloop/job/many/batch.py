@@ -1,4 +1,4 @@
-"""Runs that share their calls of the network: which may, and their walk side by side."""
+"""Runs that share calls of the network: which ones may, and how they walk side by side."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ if TYPE_CHECKING:
     from sdloop.job.engine import Engine
     from sdloop.job.plan import Plan
 
-MOST_TOGETHER = {"cpu": 8, "cuda": 16}  # beyond it a call gains little; see scripts/bench/sweep.py
-MOST_TEXTS = 256  # encoded prompts that are held; half a megabyte each for Stable Diffusion
+MOST_TOGETHER = {"cpu": 8, "cuda": 16}  # more gain little; see scripts/bench/sweep.py
+MOST_TEXTS = 256  # encoded prompts held at once; half a megabyte each for Stable Diffusion
 
 
 @dataclass(frozen=True)
 class Sampled:
-    """One run of a walk side by side.
+    """One of the runs that walked side by side.
 
     Attributes:
         trajectory: What it captured; None if it failed.
-        error: Why it failed.
+        error: Why it failed; None if it did not.
         took_ms: Its share of the walk's time.
-        together: How many runs walked.
+        together: How many runs walked side by side.
     """
 
     trajectory: Trajectory | None
@@ -46,7 +46,7 @@ class Sampled:
 
 
 class Texts:
-    """Encodes equal prompts once, each as a run alone does, to the bit."""
+    """Encodes equal prompts once, with the same bits that a single run gets."""
 
     def __init__(self, engine: Engine) -> None:
         """Encode nothing yet."""
@@ -73,20 +73,20 @@ class Texts:
 
 
 def loads_alike(plan: Plan) -> tuple[object, ...]:
-    """Return a key that is equal for runs of one engine."""
+    """Return a key that is equal for runs that can share an engine."""
     config = plan.config
     return (config.model, config.model_config_from, plan.device, plan.dtype, config.compile)
 
 
 def calls_alike(plan: Plan) -> tuple[object, ...]:
     """Return a key that is equal for runs that can share calls of the network."""
-    table = plan.config.scheduler.model_dump_json()  # as settled: with the model, all of the table
+    table = plan.config.scheduler.model_dump_json()  # settled: with the model it fixes the table
     rescale = plan.config.guidance_rescale
     return (*loads_alike(plan), plan.latent_shape, plan.guided, rescale, table)
 
 
 def largest_together(plan: Plan) -> int:
-    """Choose how many runs of a kind walk side by side, by the memory that there is.
+    """Choose how many runs of a kind walk side by side, by the memory available.
 
     Args:
         plan: One of them.
@@ -114,16 +114,16 @@ def sample_together(
 ) -> list[Sampled]:
     """Sample runs that `calls_alike` says can share their calls.
 
-    Where there is no memory for all at once, half of them are tried, and so on.
+    If memory does not suffice for all at once, each half is tried alone, and so on.
 
     Args:
         plans: The runs'.
         engine: The loaded networks.
-        texts: Of this engine.
-        on_row: Is told how many runs have taken one more row.
+        texts: The encoded prompts of this engine.
+        on_row: Called after each row with the number of runs that took it.
 
     Returns:
-        One for each plan, in order; a run that failed says why, and the others stand.
+        One for each plan, in order. A run that failed says why and does not affect the others.
     """
     started = time.perf_counter()
     try:
@@ -131,7 +131,7 @@ def sample_together(
     except UserError as error:
         if len(plans) == 1:
             return [Sampled(None, error, 0, 1)]
-        denoised = None  # one of them: each is asked alone
+        denoised = None  # one run is at fault: find it by halving
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
@@ -139,7 +139,7 @@ def sample_together(
         if len(plans) == 1:
             short = no_room_for_loop(plans[0], free_bytes(engine.models.device))
             return [Sampled(None, UserError(str(short)), 0, 1)]
-    if denoised is None:  # tried again out here, so that the failed rows' tensors are freed
+    if denoised is None:  # try again out here, where the failed rows' tensors are freed
         half = (len(plans) + 1) // 2
         return [
             one
@@ -153,7 +153,7 @@ def sample_together(
 def _walk(
     plans: Sequence[Plan], engine: Engine, texts: Texts, on_row: Callable[[int], None]
 ) -> Denoised:
-    """Walk the loop once for all."""
+    """Walk the loop once for all runs."""
     first, device = plans[0], engine.models.device
     conditioning = Conditioning.joined([texts.of(plan) for plan in plans])
     z, noise = draw(first, [plan.config.seed for plan in plans], device)
@@ -167,14 +167,14 @@ def _walk(
 
 
 def _told(steps: Iterable[Step], runs: int, on_row: Callable[[int], None]) -> Iterator[Step]:
-    """Tell of every step."""
+    """Report every step."""
     for step in steps:
         on_row(runs)
         yield step
 
 
 def _pick(plan: Plan, denoised: Denoised, sample: int, took_ms: float, together: int) -> Sampled:
-    """Take one run out of the walk, if it is finite."""
+    """Take one run out of the walk; it fails if a value is not finite."""
     timesteps = torch.from_numpy(plan.table.timesteps)
     config = plan.config.model_dump(mode="json")
     trajectory = Trajectory.of_sample(denoised, timesteps, config, sample)

@@ -1,4 +1,4 @@
-"""What a sweep takes, before it is made: runs, calls of the network, disk, time, memory."""
+"""What a sweep will take: runs, calls of the network, disk, time, memory."""
 
 from __future__ import annotations
 
@@ -21,29 +21,29 @@ from sdloop.machine.errors import UserError
 if TYPE_CHECKING:
     from sdloop.job.engine import Engine
 
-# bytes a pixel of a frame, of a run of the bundled model at 128 px, PNDM, 50 steps, 2026-11-25
+# bytes per pixel of a frame, from a run of the bundled model at 128 px, PNDM, 50 steps, 2026-11-25
 ANIMATION_BYTES, PAGE_BYTES, PICTURE_BYTES = 6.2, 4.8, 2.0
-STRIP_BYTES, FIGURES_BYTES = 4.1, 7.2  # a pixel in each stage of the strip; in each figure
+STRIP_BYTES, FIGURES_BYTES = 4.1, 7.2  # per pixel, in each stage of the strip; in all figures
 LARGEST_PAGE_BYTES = 8_000_000
-SUMMARY_BYTES, ROW_BYTES = 15, 330  # a pixel's without 5 stages: 3 + 2 + 5 x 2; a row's in numbers
+SUMMARY_BYTES, ROW_BYTES = 15, 330  # per pixel with 5 stages: 3 + 2 + 5 x 2; per row in numbers
 TEXT_BYTES = 2500  # config and manifest
-LISTED = 20  # runs by name
-SHARE_OF_FILES = 0.15  # of the time of decoding: measuring, drawing, writing
+LISTED = 20  # runs listed by name
+SHARE_OF_FILES = 0.15  # measuring, drawing, writing, as a share of the time of decoding
 
 
 def describe(sweep: Sweep, prepared: Sequence[Prepared], together: int | None = None) -> str:
-    """Write what a sweep would make, and what that takes.
+    """Describe what a sweep would make, and what that takes.
 
-    Where the weights are on this machine the networks are loaded, and one call and one frame of
-    each kind of run are timed; nothing is downloaded or written.
+    If the weights are on this machine, the networks are loaded, and one call and one frame of each
+    kind of run are timed; nothing is downloaded or written.
 
     Args:
         sweep: The sweep.
         prepared: Its runs.
-        together: How many runs share a call at most; None lets the memory decide.
+        together: How many runs may share a call; None lets the memory decide.
 
     Returns:
-        Some lines, the last one ended.
+        Some lines, each with a line end.
     """
     plans = [settle(one) for one in prepared]
     todo = [plan for plan in plans if not is_finished(plan, sweep.keep)]
@@ -64,7 +64,7 @@ def describe(sweep: Sweep, prepared: Sequence[Prepared], together: int | None = 
     lines.append(
         f"disk: about {_size(sum(disk_bytes(plan, sweep.keep) for plan in todo))} in "
         f"{sum(len(files_of(plan, sweep.keep)) for plan in todo)} files; each run keeps "
-        f"{', '.join(sweep.keep) or 'its summary alone'}"
+        f"{', '.join(sweep.keep) or 'only its summary'}"
     )
     lines.append(f"time: {_time_line(batches, sweep.keep)}")
     lines += _memory_lines(batches)
@@ -72,14 +72,14 @@ def describe(sweep: Sweep, prepared: Sequence[Prepared], together: int | None = 
 
 
 def disk_bytes(plan: Plan, keep: Sequence[str]) -> int:
-    """Estimate what a run leaves on the disk.
+    """Estimate the disk space of a run.
 
     Args:
         plan: The run's.
-        keep: Of KEEPS.
+        keep: Which of KEEPS it leaves.
 
     Returns:
-        Bytes; latents are counted, pictures are as large as the bundled model's were.
+        Bytes: latents are counted, pictures taken to be as large per pixel as the bundled model's.
     """
     rows, pixels, export = len(plan.table), prod(plan.size), plan.config.export
     frames = rows + 1
@@ -101,9 +101,9 @@ def disk_bytes(plan: Plan, keep: Sequence[str]) -> int:
 
 
 def _time_line(batches: Sequence[Sequence[Plan]], keep: Sequence[str]) -> str:
-    """Say how long it takes, by a call and a frame of each kind of run that are timed now."""
+    """Say how long it will take, from timing one call and one frame of each kind of run."""
     if not batches:
-        return "nothing is left to do"
+        return "nothing left to do"
     timed: dict[tuple[object, ...], tuple[float, float]] = {}
     engine: Engine | None = None
     loaded: tuple[object, ...] = ()
@@ -117,9 +117,9 @@ def _time_line(batches: Sequence[Sequence[Plan]], keep: Sequence[str]) -> str:
                 try:
                     engine = _load(plan)
                 except UserError as error:
-                    return f"not known, as the model is not loaded: {error}"
+                    return f"unknown, as the model cannot be loaded: {error}"
             if engine is None:
-                return "not known until the weights are here"
+                return "unknown until the weights are downloaded"
             timed[key] = _pace_s(batch, engine)
         call_s, frame_s = timed[key]
         rows = len(plan.table)
@@ -129,18 +129,18 @@ def _time_line(batches: Sequence[Sequence[Plan]], keep: Sequence[str]) -> str:
         f"{1000 * call_s:.0f} ms a call of {key[-1]} and {1000 * frame_s:.0f} ms a frame"
         for key, (call_s, frame_s) in timed.items()
     )
-    return f"about {_duration(total_s)}, by what was timed just now: {pace}"
+    return f"about {_duration(total_s)}, as timed just now: {pace}"
 
 
 def _load(plan: Plan) -> Engine | None:
-    """Load a model whose weights are on this machine."""
+    """Load a model if its weights are on this machine; None if they are not."""
     from sdloop.job.engine import Engine
 
     return None if plan.source.from_hub else Engine.start(plan)
 
 
 def _pace_s(batch: Sequence[Plan], engine: Engine) -> tuple[float, float]:
-    """Time one call of a batch, and one decoded frame, each after one that warms up."""
+    """Time one call of a batch and the decoding of one frame, in seconds, after a warm-up each."""
     import torch
 
     from sdloop.model.family import Conditioning
@@ -165,7 +165,7 @@ def _pace_s(batch: Sequence[Plan], engine: Engine) -> tuple[float, float]:
 
 
 def _memory_lines(batches: Sequence[Sequence[Plan]]) -> list[str]:
-    """Say what the batch that takes the most memory takes."""
+    """Say how much memory the largest batch needs."""
     seen: dict[tuple[object, ...], list[str]] = {}
     most, lines = -1, []
     for batch in batches:
@@ -180,12 +180,12 @@ def _memory_lines(batches: Sequence[Sequence[Plan]]) -> list[str]:
 
 
 def _size(size: int) -> str:
-    """Write a number of bytes."""
+    """Write a number of bytes in MB or GB."""
     return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{max(1, round(size / 1e6))} MB"
 
 
 def _duration(seconds: float) -> str:
-    """Write a time in two figures or so."""
+    """Write a time with about two digits."""
     if seconds < 90:
         return f"{max(1, round(seconds))} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,4 +1,4 @@
-"""What a run of a sweep leaves in its folder, and whether that is there already."""
+"""What a run of a sweep leaves in its folder, and whether that exists already."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Made:
-    """A sampled run, and what its manifest says of how it was sampled.
+    """A sampled run, and what its manifest says about how it was sampled.
 
     Attributes:
         plan: The run's.
         trajectory: What it captured.
-        denoise_ms: Its share of the time of the calls that it shared.
+        denoise_ms: Its share of the time of the shared calls.
         together: How many runs shared these calls.
-        made_with: As `manifest.made_with` returns it.
+        made_with: What `manifest.made_with` returned.
     """
 
     plan: Plan
@@ -44,10 +44,10 @@ def files_of(plan: Prepared, keep: Collection[str]) -> list[Path]:
 
     Args:
         plan: The run's.
-        keep: Of KEEPS.
+        keep: Which of KEEPS it leaves.
 
     Returns:
-        Its paths; what every run leaves comes first.
+        Their paths, first those of the files that every run leaves.
     """
     names = [CONFIG_FILE, MANIFEST_FILE, SUMMARY_FILE]
     names += [TRAJECTORY_FILE] * ("trajectory" in keep)
@@ -56,20 +56,20 @@ def files_of(plan: Prepared, keep: Collection[str]) -> list[Path]:
 
 
 def is_finished(plan: Plan, keep: Collection[str]) -> bool:
-    """Tell whether a run's folder holds it with all that is to be kept."""
+    """Tell whether a run's folder holds this run, with all the files it is to leave."""
     return holds_config(plan.folder, plan.config) and all(
         path.is_file() for path in files_of(plan, keep)
     )
 
 
 def write_run(made: Made, vae: AutoencoderKL, keep: Collection[str], stages: Stages) -> Summary:
-    """Decode a run and write what is kept of it; its manifest comes last.
+    """Decode a run and write what is kept of it, its manifest last.
 
     Args:
         made: The run.
         vae: The model's.
-        keep: Of KEEPS.
-        stages: Are told of what happens.
+        keep: Which of KEEPS it leaves.
+        stages: Report events and times.
 
     Returns:
         The run's summary.
@@ -79,7 +79,7 @@ def write_run(made: Made, vae: AutoencoderKL, keep: Collection[str], stages: Sta
 
     plan, folder = made.plan, made.plan.folder
     lean = plan
-    if "page" not in keep:  # nothing else shows z0_hat, and it takes half of the decoding
+    if "page" not in keep:  # only the page shows z0_hat, which takes half of the decoding
         decode = plan.config.decode.model_copy(update={"z0_hat": False})
         lean = replace(plan, config=plan.config.model_copy(update={"decode": decode}))
     with occupy(folder):

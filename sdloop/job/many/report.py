@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from sdloop.job.plan import Plan
 
 TABLE_FILE, FINAL_SHEET, COMMITMENT_SHEET = "sweep.parquet", "final.png", "commitment.png"
-DARKEST_SHARE = 0.02  # of a run's pixels: as many may settle before the dark end
-RUNS_AT_ONCE = 500  # in a group of the table's rows
+DARKEST_SHARE = 0.02  # of a run's pixels may settle before the dark end of the colours
+RUNS_AT_ONCE = 500  # in one row group of the table
 Cell = NDArray[np.uint8] | None
 
 
@@ -32,7 +32,7 @@ def difference_sheet(stage: int) -> str:
 
 
 def write_report(sweep: Sweep, plans: Sequence[Plan]) -> None:
-    """Write sheets and table of every run that is there.
+    """Write the sheets and the table of all runs that exist.
 
     Args:
         sweep: The sweep.
@@ -57,7 +57,7 @@ def write_report(sweep: Sweep, plans: Sequence[Plan]) -> None:
 def _write_sheets(
     sweep: Sweep, plans: Sequence[Plan], summaries: Callable[[], Iterator[Summary | None]]
 ) -> None:
-    """Write one sheet of each kind; pictures of one kind are held at a time."""
+    """Write one sheet of each kind; only one kind's pictures are in memory at a time."""
     rows, columns, order = _sides(sweep)
     folder = sweep.folder
 
@@ -70,7 +70,7 @@ def _write_sheets(
         "The last frame of each run",
         [None if one is None else one.final for one in summaries()],
     )
-    # few pixels settle early: the dark end is where the first of any run's have
+    # few pixels settle early: start the colours where the first few of any run have
     low = min(float(np.quantile(one.settled, DARKEST_SHARE)) for one in summaries() if one)
     settled = [
         None if one is None else color_of((one.settled.astype(np.float32) - low) / (1 - low or 1))
@@ -97,14 +97,14 @@ def _write_sheets(
 
 
 def _at_stage(summary: Summary, stage: int, count: int) -> tuple[int, NDArray[np.float16]]:
-    """Return a stage's row and map; of a run with fewer stages, that at the same share of them."""
+    """Return a stage's row and map; if the run has fewer stages, the one at the same share."""
     last = len(summary.stages) - 1
     index = round(stage * last / max(1, count - 1))
     return int(summary.stages[index]), summary.differences[index]
 
 
 def _sides(sweep: Sweep) -> tuple[Side, Side, list[list[int]]]:
-    """Return the names of a sheet's rows and columns, and which run stands where."""
+    """Return a sheet's row and column labels, and the index of the run in each cell."""
     across = sweep.axes[sweep.columns]
     down = [axis for index, axis in enumerate(sweep.axes) if index != sweep.columns]
     short = short_keys(sweep.keys)
@@ -124,7 +124,7 @@ def _sides(sweep: Sweep) -> tuple[Side, Side, list[list[int]]]:
 
 
 def _write_table(sweep: Sweep, summaries: Callable[[], Iterator[Summary | None]]) -> None:
-    """Write a line a run and a step: the run's values, then all measures."""
+    """Write one line per run and step: the run's values, then all measures."""
     import pyarrow
     from pyarrow import parquet
 
@@ -163,7 +163,7 @@ def _write_table(sweep: Sweep, summaries: Callable[[], Iterator[Summary | None]]
 
 
 def _cell(value: Any, mixed: bool) -> Any:  # noqa: ANN401 - YAML values
-    """Write a value as a column takes it: numbers and texts as they are, the rest as JSON."""
+    """Turn a value into a column's cell: numbers and texts as they are, the rest as JSON."""
     if isinstance(value, int | float) and not isinstance(value, bool) and mixed:
         return float(value)
     if value is None or isinstance(value, str | int | float):

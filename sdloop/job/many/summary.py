@@ -1,4 +1,4 @@
-"""What sheets and table need of a run, small enough to be kept of ten thousand."""
+"""What sheets and table need from a run, small enough to keep for ten thousand runs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 SUMMARY_FILE = "summary.safetensors"
 LARGEST_PX = 256  # a sheet's cells are no larger
 LARGEST_BYTES = 2**27
-COLUMN = "column "  # begins the names of the columns' arrays
+COLUMN = "column "  # prefix of the names of the columns' arrays
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Summary:
     Attributes:
         final: uint8 (h, w, 3), the last frame.
         differences: float16 (stages, h, w), the difference maps of the stages, in 8-bit levels.
-        stages: int64 (stages,), their rows.
+        stages: int64 (stages,), the stages' rows.
         settled: float16 (h, w), the share of the steps after which each pixel had settled, 0 to 1.
         columns: Name -> (rows,), the run's measures; the columns of steps.csv.
     """
@@ -46,7 +46,7 @@ class Summary:
 
     @classmethod
     def of_run(cls, plan: Plan, shown: Shown) -> Summary:
-        """Take what is small out of what was shown of a run."""
+        """Make the summary from a run's pictures and numbers."""
         rows = len(plan.table)
         stages = np.asarray(plan.stages, dtype=np.int64)
         settled = shown.measures.commitment.settled_frame / rows
@@ -74,7 +74,7 @@ class Summary:
         """Read a file that `save` wrote.
 
         Raises:
-            UserError: It is not there, damaged, or no run's summary.
+            UserError: The file does not exist, is damaged, or is not a run's summary.
         """
         content = read_file(path, str(path), LARGEST_BYTES)
         try:
@@ -94,7 +94,7 @@ class Summary:
 
 
 def _shrink(pictures: NDArray[np.generic], factor: int) -> NDArray[np.float32]:
-    """Take the mean of blocks of (factor, factor) pixels; an incomplete block at an edge goes."""
+    """Take the mean of blocks of (factor, factor) pixels; drop incomplete blocks at the edges."""
     if factor == 1:
         return pictures.astype(np.float32)
     count, height, width, *channels = pictures.shape

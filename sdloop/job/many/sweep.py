@@ -1,4 +1,4 @@
-"""A sweep's config -> one checked config a run, each with a place on the axes and a folder."""
+"""A sweep's config -> one checked config per run, each with a place on the axes and a folder."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class SweepRun:
     """One run of a sweep.
 
     Attributes:
-        name: Its folder's, made of its values.
-        place: One index an axis.
-        values: By dotted key, what sets it apart.
-        config: All that it depends on.
+        name: Its folder's name, made of its values.
+        place: One index per axis.
+        values: Dotted key -> its value of each varied key.
+        config: The whole config.
     """
 
     name: str
@@ -43,12 +43,12 @@ class Sweep:
     """Many runs of one config.
 
     Attributes:
-        folder: Each run's folder lies in it; sheets and table, too.
+        folder: Holds the runs' folders, the sheets and the table.
         axes: What is varied.
-        runs: The product of the axes, the last one changing first.
+        runs: The product of the axes; the last axis changes fastest.
         keep: Which of KEEPS each run leaves, beside what every run leaves.
-        columns: The axis that the sheets' columns stand for, by its index; all others are rows.
-        text: The sweep's config as it was read.
+        columns: Index of the axis that runs across the sheets; all others run down.
+        text: The sweep's config, as read.
     """
 
     folder: Path
@@ -69,7 +69,7 @@ def load_sweep(path: str | Path, overrides: Sequence[str] = ()) -> Sweep:
 
     Args:
         path: A YAML file.
-        overrides: `key=value`, as of `load_config`; `sweep.seed=[0,1]` reaches into an axis.
+        overrides: `key=value` texts, as for `load_config`; `sweep.seed=[0,1]` sets an axis.
 
     Returns:
         The sweep, every config in it checked.
@@ -103,14 +103,14 @@ class Sources:
     """Finds each model of a sweep once."""
 
     def __init__(self) -> None:
-        """Know none yet."""
+        """Start with none."""
         self._found: dict[tuple[str, str | None], ModelSource] = {}
 
     def of(self, config: RunConfig) -> ModelSource:
-        """Find a config's model, or take the one that was found.
+        """Find a config's model, or return it if it was found before.
 
         Raises:
-            UserError: It cannot be had.
+            UserError: The model cannot be found.
         """
         from sdloop.model.find import find
 
@@ -121,7 +121,7 @@ class Sources:
 
 
 def _read_keep(asked: Any, path: Path) -> tuple[str, ...]:  # noqa: ANN401 - a YAML value
-    """Read what each run leaves; nothing said is all that a single run has."""
+    """Read what each run leaves; by default all that a single run leaves."""
     if asked is None or asked == "all":
         return KEEPS
     names = asked if isinstance(asked, list) else [asked]
@@ -134,7 +134,7 @@ def _read_keep(asked: Any, path: Path) -> tuple[str, ...]:  # noqa: ANN401 - a Y
 
 
 def _read_columns(asked: Any, axes: Sequence[Axis], path: Path) -> int:  # noqa: ANN401 - YAML
-    """Find the axis of the sheets' columns; the last one where nothing is said."""
+    """Find the axis of the sheets' columns; by default the last one."""
     if asked is None:
         return len(axes) - 1
     for index, axis in enumerate(axes):
@@ -145,7 +145,7 @@ def _read_columns(asked: Any, axes: Sequence[Axis], path: Path) -> int:  # noqa:
 
 
 def _refuse_key(key: str, values: Mapping[str, Any], path: Path) -> None:
-    """Refuse to vary a key that the config sets too, and the folder."""
+    """Refuse to vary the folder, or a key that the config also sets."""
     if key.partition(".")[0] == "output":
         raise UserError(f"{path}: {key}: cannot be varied; folders are made of the values")
     inner: Any = values
@@ -153,7 +153,7 @@ def _refuse_key(key: str, values: Mapping[str, Any], path: Path) -> None:
         if not isinstance(inner, Mapping) or part not in inner:
             return
         inner = inner[part]
-    raise UserError(f"{path}: {key}: is varied, and set to {shown(inner)} too; leave one out")
+    raise UserError(f"{path}: {key}: is both varied and set to {shown(inner)}; remove one")
 
 
 def _put(values: dict[str, Any], key: str, value: Any, path: Path) -> None:  # noqa: ANN401 - YAML

@@ -1,4 +1,4 @@
-"""A sweep from its config to its folder: plan, find what is finished, make the rest, report."""
+"""A sweep, from its config to its folder: plan, find what is finished, make the rest, report."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ if TYPE_CHECKING:
 
 SWEEP_FILE = "sweep.yaml"
 Engine = Callable[[Sequence[Sequence[Plan]], Callable[[int], None]], Iterator["list[Outcome]"]]
-"""(batches, on_row) -> what came of each batch, in any order."""
+"""(batches, on_row) -> the outcomes of each batch, in any order."""
 
 
 def prepare_all(sweep: Sweep) -> list[Prepared]:
-    """Check every run of a sweep before any is begun.
+    """Check every run of a sweep before any starts.
 
     Args:
         sweep: What `load_sweep` read.
 
     Returns:
-        One for each run, in order; those with one table share it.
+        One for each run, in order; runs with equal tables share one.
 
     Raises:
-        UserError: Names the first run that cannot be, and why.
+        UserError: Names the first run that cannot be made, and why.
     """
     sources, tables = Sources(), dict[tuple[str, str], "Table"]()
     prepared = []
@@ -47,11 +47,11 @@ def prepare_all(sweep: Sweep) -> list[Prepared]:
 
 
 def batches_of(plans: Sequence[Plan], together: int | None = None) -> list[list[Plan]]:
-    """Put runs that can share calls of the network side by side.
+    """Group runs that can share calls of the network into batches.
 
     Args:
         plans: The runs'.
-        together: How many at most; None lets the memory decide.
+        together: The largest batch; None lets the memory decide.
 
     Returns:
         The batches; those of one model follow each other.
@@ -85,22 +85,21 @@ class Sweeper:
         Args:
             listen: Gets every event; by default warnings become Python's own.
             overwrite: Make finished runs again, and replace runs of other configs.
-            together: How many runs share a call of the network at most; None lets the memory
-                decide.
-            engine: What makes the batches; None makes them in this process.
+            together: How many runs may share a call of the network; None lets the memory decide.
+            engine: Makes the batches; None makes them in this process.
         """
         self._listen, self._overwrite, self._together = listen, overwrite, together
         self._engine = engine
 
     def run(self, sweep: Sweep, prepared: Sequence[Prepared]) -> list[Outcome]:
-        """Make what is missing, and report on all that is there.
+        """Make the runs that are missing, then the sheets and the table of all.
 
         Args:
             sweep: What `load_sweep` read.
             prepared: What `prepare_all` made of it.
 
         Returns:
-            The runs that failed; the others stand, and the same command tries again.
+            The runs that failed; the others are complete. Calling it again tries these again.
 
         Raises:
             UserError: A folder holds something else, or a finished run would differ today.
@@ -146,7 +145,7 @@ class Sweeper:
     def _make(
         self, plans: Sequence[Plan], todo: Sequence[Plan], keep: Sequence[str], stages: Stages
     ) -> list[Outcome]:
-        """Make runs under one bar; return those that failed."""
+        """Make runs as one stage; return those that failed."""
         engine = self._engine or _local(keep, self._listen)
         total, missing = (sum(len(plan.table) for plan in some) for some in (plans, todo))
         failed = []
@@ -163,7 +162,7 @@ class Sweeper:
             for outcomes in engine(batches, on_row):
                 counted += sum(rows[one.folder] for one in outcomes)
                 failed += [one for one in outcomes if one.error is not None]
-                if told < counted:  # of a batch that failed, or whose rows nobody told
+                if told < counted:  # the batch failed, or its rows were not reported
                     on_row(counted - told)
         return failed
 
@@ -184,7 +183,7 @@ def _local(keep: Sequence[str], listen: Listener) -> Engine:
 
 
 def _check_finished(plans: Sequence[Plan]) -> None:
-    """Refuse finished runs that would come out otherwise today."""
+    """Refuse finished runs that would come out differently today."""
     from sdloop.job.manifest import made_with
     from sdloop.job.many.batch import loads_alike
     from sdloop.job.occupancy import check_made_with

@@ -1,4 +1,4 @@
-"""One process's networks, and what it makes of batches of runs."""
+"""The networks that one process has loaded, and the batches of runs that it makes with them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Outcome:
 
     Attributes:
         folder: The run's.
-        error: Why it failed, in one line; None if it is written.
+        error: Why it failed, in one line; None if its files are written.
     """
 
     folder: Path
@@ -37,8 +37,8 @@ class Workshop:
         """Load nothing yet.
 
         Args:
-            keep: What each run leaves, of KEEPS.
-            listen: Gets stages of loading, and warnings.
+            keep: Which of KEEPS each run leaves.
+            listen: Gets the stages of loading, and warnings.
         """
         self._keep, self._listen = keep, listen
         self._warned: set[str] = set()
@@ -50,17 +50,17 @@ class Workshop:
         """Sample runs side by side, and write each.
 
         Args:
-            plans: Of runs that can share their calls.
-            on_row: Is told how many runs have taken one more row.
+            plans: The plans of runs that can share their calls.
+            on_row: Called after each row with the number of runs that took it.
 
         Returns:
-            One for each run, in order. One that fails leaves the others as they are.
+            One for each run, in order. A run that fails does not affect the others.
         """
         try:
             engine, texts = self._load(plans[0])
             sampled = sample_together(plans, engine, texts, on_row)
             engine.weights_sha256.result()  # damaged ones are noticed here
-        except Exception as error:  # a model that cannot be had fails its runs, not the sweep
+        except Exception as error:  # a model that does not load fails its runs, not the sweep
             return [Outcome(plan.folder, _said(error)) for plan in plans]
         pairs = zip(plans, sampled, strict=True)
         return [self._finish(plan, one, engine) for plan, one in pairs]
@@ -79,7 +79,7 @@ class Workshop:
         return Outcome(plan.folder)
 
     def _load(self, plan: Plan) -> tuple[Engine, Texts]:
-        """Load a model, or take the one that is loaded."""
+        """Load a model, or reuse the loaded one."""
         if self._engine is None or self._texts is None or not self._engine.serves(plan):
             from sdloop.job.engine import Engine
             from sdloop.model.fetch import fetch_weights
@@ -104,7 +104,7 @@ class Workshop:
         return self._facts[key]
 
     def _warn_of_texts(self, plan: Plan, engine: Engine) -> None:
-        """Warn once of each prompt that is not used as it stands."""
+        """Warn, once each, of prompts that are cut or have no effect."""
         config = plan.config
         if config.negative_prompt and not plan.guided:
             self._warn("negative_prompt: has no effect with guidance_scale 1")
@@ -118,19 +118,19 @@ class Workshop:
                     self._warn(f"{text}: longer than the model's {limit} tokens; its end is cut")
 
     def _warn(self, message: str) -> None:
-        """Warn of something once, however many runs it holds of."""
+        """Warn of something once, however many runs it applies to."""
         if message not in self._warned:
             self._warned.add(message)
             self._listen(Warned(message))
 
     def _tell_warnings(self, event: object) -> None:
-        """Pass on what a run warns of; its stages are not told."""
+        """Pass on a run's warnings, but not its stages."""
         if isinstance(event, Warned):
             self._warn(event.message)
 
 
 def _said(error: Exception) -> str:
-    """Write an error in one line; one that nobody foresaw, with its kind."""
+    """Write an error in one line; name the class of an unexpected one."""
     if isinstance(error, UserError | MemoryError):
         return reason_of(error)
     if isinstance(error, OSError):
