@@ -25,6 +25,7 @@ LONGEST_PROMPT = 10_000  # characters; text encoders take some 300
 LONGEST_PATH = 4096
 LONGEST_QUOTE = 100
 SHOWN_KEYS = ("decode", "difference", "measure", "export")  # no row of a run depends on these
+MODEL_KEYS = ("model", "model_config_from", "model_as_saved")  # which model it is
 # what `render` may change: what is drawn, where and in what it decodes, where the model is today
 RENDER_KEYS = (*SHOWN_KEYS, "device", "dtype", "model", "model_config_from")
 # what other programs call a key, for a hint
@@ -177,6 +178,7 @@ class RunConfig(_Frozen):
     negative_prompt: Prompt = ""
     model: PathText = "bundled"
     model_config_from: PathText | None = None
+    model_as_saved: bool = False
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     height: Size | None = None
     width: Size | None = None
@@ -293,6 +295,11 @@ def _drop_capture(values: dict[str, Any]) -> None:
     asked = values.get("capture")
     if isinstance(asked, list) and all(name in DROPPED_CAPTURES for name in asked):
         del values["capture"]
+
+
+def model_of(config: RunConfig) -> tuple[object, ...]:
+    """Return what tells which model a config means."""
+    return tuple(getattr(config, key) for key in MODEL_KEYS)
 
 
 def identity_of(config: RunConfig) -> dict[str, Any]:

@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sdloop.job.config import LARGEST_PX, SMALLEST_PX, RunConfig, identity_of
+from sdloop.job.source import OVERRIDABLE, correction_of, settings_of, source_of
 from sdloop.machine.device import check_device, choose_device, is_half, name_of
 from sdloop.machine.errors import UserError
 from sdloop.machine.files import expanded
-from sdloop.model.find import find
 from sdloop.sampler.methods import make_table
-from sdloop.sampler.scheduler_config import SchedulerSettings, override, read_settings
 from sdloop.show.figure.limits import check_delays, fitting_scale
 from sdloop.show.mask import read_mask
 
@@ -28,14 +27,6 @@ if TYPE_CHECKING:
 
 DEFAULT_STAGES = 5
 SMALL_PX = 256  # pictures are enlarged to about this size where no scale is given
-OVERRIDABLE = (
-    "timestep_spacing",
-    "steps_offset",
-    "set_alpha_to_one",
-    "skip_prk_steps",
-    "sigmas",
-    "eta",
-)
 
 
 @dataclass(frozen=True)
@@ -53,6 +44,7 @@ class Prepared:
         scale: The factor by which pictures are enlarged.
         stages: The rows that the strip shows and the page marks.
         mask: Where the object is, bool (H, W); None lets the last frame tell.
+        correction: What is not taken to the letter of the model's configs, in one line.
     """
 
     config: RunConfig
@@ -65,6 +57,7 @@ class Prepared:
     scale: int
     stages: tuple[int, ...]
     mask: NDArray[np.bool_] | None
+    correction: str | None
 
 
 @dataclass(frozen=True)
@@ -112,7 +105,7 @@ def prepare(config: RunConfig, source: ModelSource | None = None) -> Prepared:
     check_device(config.device)
     if "mp4" in config.export.formats and find_spec("av") is None:
         raise UserError("export.formats = mp4: needs PyAV; pip install 'sdloop[mp4]'")
-    source = source or find(config.model, config.model_config_from)
+    source = source or source_of(config)
     size = _size(config, source)
     settings = settings_of(config, source)
     table = make_table(settings, config.scheduler.num_steps)
@@ -146,6 +139,7 @@ def prepare(config: RunConfig, source: ModelSource | None = None) -> Prepared:
         scale=scale,
         stages=stages,
         mask=mask,
+        correction=correction_of(config, source),
     )
 
 
@@ -187,17 +181,6 @@ def _size(config: RunConfig, source: ModelSource) -> tuple[int, int]:
         if pixels % factor:
             raise UserError(f"{key} = {pixels}: allowed: multiples of {factor}, the VAE's factor")
     return height, width
-
-
-def settings_of(config: RunConfig, source: ModelSource) -> SchedulerSettings:
-    """Put a config's values over those of its model's scheduler.
-
-    Raises:
-        UserError: The scheduler is not supported, or has no such option.
-    """
-    given = config.scheduler
-    settings = read_settings(source.scheduler, None if given.type == "model" else given.type)
-    return override(settings, {key: getattr(given, key) for key in OVERRIDABLE})
 
 
 def _check_stages(config: RunConfig, rows: int) -> None:

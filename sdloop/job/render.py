@@ -11,10 +11,10 @@ from sdloop.job.events import Listener, Stages, warn
 from sdloop.job.folder import CONFIG_FILE, MANIFEST_FILE, TRAJECTORY_FILE, RunFiles
 from sdloop.job.occupancy import occupy, remove_exports
 from sdloop.job.plan import Plan, Prepared, prepare, settle
+from sdloop.job.source import source_of
 from sdloop.machine.documents import parse_json, read_file
 from sdloop.machine.errors import UserError
 from sdloop.machine.files import check_writable
-from sdloop.model.find import find
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL
@@ -113,7 +113,7 @@ def _open(
 def _prepare(config: RunConfig) -> Prepared:
     """Prepare a saved run; where its model cannot be found, say how to name another place."""
     try:
-        source = find(config.model, config.model_config_from)
+        source = source_of(config)
     except UserError as error:
         raise UserError(f"{error}; if the model has moved, say model=<where it is>") from None
     return prepare(config, source)

@@ -83,8 +83,9 @@ class Runner:
             from sdloop.job.present import export_run
             from sdloop.job.sample import open_progress, sample
 
-        for line in find_shortages(plan, rooms_of(plan.device)):
-            self._listen(Warned(line))
+        for line in (plan.correction, *find_shortages(plan, rooms_of(plan.device))):
+            if line is not None:
+                self._listen(Warned(line))
         engine = self._load(plan, stages)
         folder = plan.folder
         with open_progress(plan, engine) as progress:

@@ -8,6 +8,7 @@ no such model has.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -24,6 +25,10 @@ Kernel = Literal[1, 3, 5, 7]
 SampleSide = Annotated[int, Field(ge=1, le=1024)]
 Activation = Literal["silu", "swish", "mish", "gelu", "relu"]
 MAX_BLOCKS = 6
+LARGE_SIDE = 64  # of the latents that Stable Diffusion 1.x was trained on
+_RELEASE = re.compile(r"v?(\d+)(?:\.(\d+))?")
+
+NO_ARGUMENTS = ("class_name", "diffusers_version", "model_type")
 
 T = TypeVar("T")
 PerBlock = Annotated[tuple[T, ...], Field(min_length=1, max_length=MAX_BLOCKS)]
@@ -36,13 +41,14 @@ class Part(BaseModel):
 
     def arguments(self) -> dict[str, Any]:
         """Return what the file said, as arguments of the network's class."""
-        return self.model_dump(exclude_unset=True, exclude={"class_name", "model_type"})
+        return self.model_dump(exclude_unset=True, exclude=set(NO_ARGUMENTS))
 
 
 class UNetConfig(Part):
     """unet/config.json."""
 
     class_name: Literal["UNet2DConditionModel"] = Field("UNet2DConditionModel", alias="_class_name")
+    diffusers_version: str = Field("", alias="_diffusers_version")
     sample_size: SampleSide | tuple[SampleSide, SampleSide] | None = None
     in_channels: Channels = 4
     out_channels: Channels = 4
@@ -96,6 +102,16 @@ class UNetConfig(Part):
     class_embeddings_concat: Literal[False] = False
     mid_block_only_cross_attention: bool | None = None
     cross_attention_norm: None = None
+
+    @property
+    def is_sized_too_small(self) -> bool:
+        """Tell whether StableDiffusionPipeline takes the sample size for 64.
+
+        Before diffusers 0.9.0 the default of 32 was saved for networks trained on 64.
+        """
+        release = _RELEASE.match(self.diffusers_version)
+        is_old = release is not None and (int(release[1]), int(release[2] or 0)) < (0, 9)
+        return is_old and isinstance(self.sample_size, int) and self.sample_size < LARGE_SIDE
 
 
 class VaeConfig(Part):

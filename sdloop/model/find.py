@@ -22,7 +22,7 @@ ADDRESS = re.compile(r"https?://.*|hf://.*|(huggingface\.co|hf\.co)/.*")
 PICKLED = (".ckpt", ".pt", ".pth", ".bin", ".pkl")
 
 
-def find(name: str, config_from: str | None = None) -> ModelSource:
+def find(name: str, config_from: str | None = None, as_saved: bool = False) -> ModelSource:
     """Find a model and check that its parts are there and supported.
 
     Args:
@@ -30,6 +30,8 @@ def find(name: str, config_from: str | None = None) -> ModelSource:
             a hub id, or the address of its page.
         config_from: For a checkpoint, the folder, hub id or address whose configs and tokenizer fit
             it; None takes Stable Diffusion 1.5's.
+        as_saved: Take the configs to the letter, where StableDiffusionPipeline corrects them on
+            loading: steps_offset, clip_sample, the sample_size of a UNet from before diffusers 0.9.
 
     Returns:
         Where its parts are and what its configs say.
@@ -38,29 +40,29 @@ def find(name: str, config_from: str | None = None) -> ModelSource:
         UserError: There is no such model, it lacks safetensors, or its layout is another one.
     """
     if ADDRESS.fullmatch(name):
-        return _find_on_hub(name)
+        return _find_on_hub(name, as_saved)
     path = BUNDLED if name == "bundled" else expanded(name, "model")
     if name.lower().endswith(".safetensors"):
-        return _find_checkpoint(name, path, config_from)
+        return _find_checkpoint(name, path, config_from, as_saved)
     if _is_folder(path):
-        source = STABLE_DIFFUSION.check(name, path)
+        source = STABLE_DIFFUSION.check(name, path, as_saved)
         for component in source.family.parts:
             weight_names(source, component)
         return source
     if _is_file(path):
         raise _no_checkpoint(name, path)
     if HUB_ID.fullmatch(name):
-        return _find_on_hub(name)
+        return _find_on_hub(name, as_saved)
     raise UserError(
         f"model = {name}: no such folder; allowed: bundled, a folder in diffusers' layout, "
         f"a .safetensors checkpoint, or a hub id such as {SINGLE_FILE_LAYOUT}"
     )
 
 
-def _find_on_hub(name: str) -> ModelSource:
+def _find_on_hub(name: str, as_saved: bool) -> ModelSource:
     """Find a repository of the hub by its id or its address."""
     repository, folder = _fetch_configs(name, weights=True)
-    return replace(STABLE_DIFFUSION.check(repository, folder), from_hub=True)
+    return replace(STABLE_DIFFUSION.check(repository, folder, as_saved), from_hub=True)
 
 
 def _fetch_configs(name: str, weights: bool) -> tuple[str, Path]:
@@ -91,7 +93,7 @@ def _no_checkpoint(name: str, path: Path) -> UserError:
     )
 
 
-def _find_checkpoint(name: str, path: Path, config_from: str | None) -> ModelSource:
+def _find_checkpoint(name: str, path: Path, config_from: str | None, as_saved: bool) -> ModelSource:
     """Find a single-file checkpoint, its configs in another model's folder."""
     from sdloop.model.single_file import check_checkpoint, context_width
 
@@ -111,7 +113,7 @@ def _find_checkpoint(name: str, path: Path, config_from: str | None) -> ModelSou
             raise UserError(
                 f"model = {name}: configs and tokenizer come from model_config_from, and {error}"
             ) from None
-    source = replace(STABLE_DIFFUSION.check(name, folder), checkpoint=path)
+    source = replace(STABLE_DIFFUSION.check(name, folder, as_saved), checkpoint=path)
     if width not in (source.text.hidden_size, None):
         raise UserError(
             f"model = {name}: attends to a text {width} wide; the text encoder of "

@@ -13,9 +13,9 @@ from sdloop.model.config_files import (
     TokenizerConfig,
     UNetConfig,
     VaeConfig,
-    read_json,
     read_part,
 )
+from sdloop.model.corrections import correct_scheduler, read_scheduler
 from sdloop.model.family import Conditioning, Family, Predictor
 from sdloop.model.source import ModelSource
 from sdloop.model.weight_files import STEMS
@@ -36,12 +36,13 @@ class StableDiffusion:
 
     parts: ClassVar[Mapping[str, str]] = STEMS
 
-    def check(self, name: str, folder: Path) -> ModelSource:
+    def check(self, name: str, folder: Path, as_saved: bool = False) -> ModelSource:
         """Read the configs of a folder and check that the parts go together."""
         text = read_part(name, folder / "text_encoder/config.json", TextConfig)
         unet = read_part(name, folder / "unet/config.json", UNetConfig)
         vae = read_part(name, folder / "vae/config.json", VaeConfig)
-        scheduler = read_json(name, folder / "scheduler/scheduler_config.json", infinities=True)
+        saved = read_scheduler(name, folder)
+        scheduler = saved if as_saved else correct_scheduler(saved)
         widths = unet.cross_attention_dim
         expected = (
             ("unet has in_channels", unet.in_channels, vae.latent_channels),
@@ -55,7 +56,19 @@ class StableDiffusion:
                     "have"
                 )
         _check_tokenizer(name, folder / "tokenizer", text)
-        return ModelSource(self, name, folder, None, False, text, unet, vae, scheduler)
+        return ModelSource(
+            family=self,
+            name=name,
+            folder=folder,
+            checkpoint=None,
+            from_hub=False,
+            text=text,
+            unet=unet,
+            vae=vae,
+            scheduler=scheduler,
+            saved_scheduler=saved,
+            as_saved=as_saved,
+        )
 
     def make_network(self, source: ModelSource, part: str) -> Any:  # noqa: ANN401 - one of three
         """Make a network on the meta device."""

@@ -28,6 +28,7 @@ from sdloop.show.mask import read_mask
 CPU = torch.device("cpu")
 UNET, VAE, TEXT = "unet/config.json", "vae/config.json", "text_encoder/config.json"
 SCHEDULER, TOKENIZER = "scheduler/scheduler_config.json", "tokenizer/tokenizer_config.json"
+INDEX = "model_index.json"
 UNET_WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
 
 
@@ -86,8 +87,8 @@ def refusal(action):
         (SCHEDULER, {"trained_betas": [0.1] * 3}, "trained_betas are 3"),
         (SCHEDULER, {"trained_betas": 3}, "trained_betas = 3"),
         (SCHEDULER, {"beta_end": 0.9, "beta_start": 0.9}, "its betas leave"),
-        (SCHEDULER, {"steps_offset": "x"}, "steps_offset = 'x'"),
-        (SCHEDULER, {"_class_name": ["DDIMScheduler"]}, "is not supported"),
+        (SCHEDULER, {"timestep_spacing": "x"}, "timestep_spacing = 'x'"),
+        (INDEX, {"scheduler": ["os", "system"]}, "the model's 'system' is not supported"),
     ],
 )
 def test_absurd_configs_are_refused_when_planned(copied, file, changes, said):

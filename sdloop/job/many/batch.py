@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from sdloop.job.config import model_of
 from sdloop.job.forecast import estimate, no_room_for_loop
 from sdloop.job.sample import draw, not_finite
 from sdloop.machine.device import free_bytes
@@ -75,7 +76,7 @@ class Texts:
 def loads_alike(plan: Plan) -> tuple[object, ...]:
     """Return a key that is equal for runs of one engine."""
     config = plan.config
-    return (config.model, config.model_config_from, plan.device, plan.dtype, config.compile)
+    return (*model_of(config), plan.device, plan.dtype, config.compile)
 
 
 def calls_alike(plan: Plan) -> tuple[object, ...]:

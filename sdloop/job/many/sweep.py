@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sdloop.job.config import RunConfig, check_values, read_values
+from sdloop.job.config import RunConfig, check_values, model_of, read_values
 from sdloop.job.folder import PARTS
 from sdloop.job.many.axes import Axis, name_of, places_of, read_axes, values_at
 from sdloop.machine.errors import UserError, shown
@@ -103,7 +103,7 @@ class Sources:
 
     def __init__(self) -> None:
         """Know none yet."""
-        self._found: dict[tuple[str, str | None], ModelSource] = {}
+        self._found: dict[tuple[object, ...], ModelSource] = {}
 
     def of(self, config: RunConfig) -> ModelSource:
         """Find a config's model, or take the one that was found.
@@ -111,11 +111,11 @@ class Sources:
         Raises:
             UserError: It cannot be had.
         """
-        from sdloop.model.find import find
+        from sdloop.job.source import source_of
 
-        key = (config.model, config.model_config_from)
+        key = model_of(config)
         if key not in self._found:
-            self._found[key] = find(*key)
+            self._found[key] = source_of(config)
         return self._found[key]
 
 
