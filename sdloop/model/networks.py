@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sdloop.machine.device import is_half
@@ -27,6 +28,11 @@ OLD_ATTENTION_NAMES = {  # of VAEs saved before diffusers 0.13, Stable Diffusion
     ".key.": ".to_k.",
     ".value.": ".to_v.",
     ".proj_attn.": ".to_out.0.",
+}
+TOKENIZER_FILES = {
+    "vocab_file": "vocab.json",
+    "merges_file": "merges.txt",
+    "tokenizer_file": "tokenizer.json",
 }
 
 
@@ -128,8 +134,11 @@ def _load_tokenizer(source: ModelSource) -> CLIPTokenizer:
     from sdloop.model.libraries import CLIPTokenizer
 
     try:
+        folder = source.folder / "tokenizer"
+        # said here, so that a config cannot lead elsewhere
+        files = {key: _path_in(folder, name) for key, name in TOKENIZER_FILES.items()}
         tokenizer = CLIPTokenizer.from_pretrained(
-            source.folder / "tokenizer", local_files_only=True, trust_remote_code=False
+            folder, local_files_only=True, trust_remote_code=False, **files
         )
         largest = max(tokenizer.get_vocab().values())
     except Exception as error:  # damaged files raise whatever their parsers do
@@ -140,6 +149,11 @@ def _load_tokenizer(source: ModelSource) -> CLIPTokenizer:
             f"encoder knows {source.text.vocab_size}"
         )
     return tokenizer
+
+
+def _path_in(folder: Path, name: str) -> str | None:
+    """Return a file's path, if it is there."""
+    return str(folder / name) if (folder / name).is_file() else None
 
 
 def _begin(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from sdloop.machine.errors import UserError, reason_of
+from sdloop.machine.errors import UserError
 from sdloop.model.config_files import (
     TextConfig,
     TokenizerConfig,
@@ -72,27 +72,9 @@ class StableDiffusion:
 
     def make_network(self, source: ModelSource, part: str) -> Any:  # noqa: ANN401 - one of three
         """Make a network on the meta device."""
-        import torch
+        from sdloop.model.outline import make_network
 
-        from sdloop.model.libraries import (
-            AutoencoderKL,
-            CLIPTextConfig,
-            CLIPTextModel,
-            UNet2DConditionModel,
-        )
-
-        try:
-            with torch.device("meta"):
-                if part == "text_encoder":
-                    # only the pooled output, which nobody uses, asks for tokens by number
-                    tokens = dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"), 0)
-                    arguments = source.text.arguments() | tokens
-                    return CLIPTextModel(CLIPTextConfig(**arguments, attn_implementation="sdpa"))
-                if part == "unet":
-                    return UNet2DConditionModel(**source.unet.arguments())
-                return AutoencoderKL(**source.vae.arguments())
-        except Exception as error:  # values that do not go together raise whatever comes of it
-            raise UserError(f"model = {source.name}: {part}: {reason_of(error)}") from None
+        return make_network(source, part)
 
     def weight_bytes(self, source: ModelSource, dtype: torch.dtype) -> tuple[int, int]:
         """Count all three networks."""

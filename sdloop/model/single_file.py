@@ -108,7 +108,7 @@ def rename_weights(
         layers = {"layers_per_block": source.unet.layers_per_block}
         return single_file_utils.convert_ldm_unet_checkpoint(dict(weights), layers)
     if component == "vae":
-        blocks = source.vae.model_dump()
+        blocks = source.vae.model_dump(include=set(type(source.vae).model_fields))
         return single_file_utils.convert_ldm_vae_checkpoint(dict(weights), blocks)
     clip, open_clip = PREFIXES["text_encoder"]
     if any(name.startswith(clip) for name in weights):

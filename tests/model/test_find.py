@@ -123,7 +123,7 @@ def test_weights_before_the_average_serve_where_no_others_are(copied, models):
         ("unet/config.json", {"in_channels": 9}, "in_channels = 9"),
         ("unet/config.json", {"addition_embed_type": "text_time"}, "addition_embed_type"),
         ("unet/config.json", {"_class_name": "FluxTransformer2DModel"}, "FluxTransformer2DModel"),
-        ("vae/config.json", {"latents_mean": [0.1] * 4}, "latents_mean"),
+        ("unet/config.json", {"time_cond_proj_dim": 32}, "time_cond_proj_dim"),
         ("text_encoder/config.json", {"model_type": "t5"}, "t5"),
     ],
 )
