@@ -59,7 +59,7 @@ _YAML_TYPES = {
 
 def _check_text(text: str) -> str:
     """Refuse what no text holds: control characters but line ends and tabs, half characters."""
-    return _without_controls(text, allowed="\n\t")
+    return _without_controls(text, allowed="\r\n\t")
 
 
 def _listed(value: object) -> object:

@@ -72,6 +72,11 @@ def name_of(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
+def in_dtype(dtype: torch.dtype) -> str:
+    """Name a dtype whose values are not finite, and a wider one to try, if there is one."""
+    return f"{name_of(dtype)}; try dtype=float32" if is_half(dtype) else name_of(dtype)
+
+
 def free_bytes(device: torch.device) -> int | None:
     """Ask how much memory of a device is free; None where the system does not tell."""
     import torch

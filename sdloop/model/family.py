@@ -162,8 +162,8 @@ class Family(Protocol):
             UserError: Values of the decoder's config do not go together.
         """
 
-    def words_cut(self, models: Models, prompt: str) -> list[str]:
-        """List the words at a prompt's end that the text encoder does not see."""
+    def text_cut(self, models: Models, prompt: str) -> str:
+        """Spell what the text encoder does not see of a prompt's end."""
 
     def token_limit(self, models: Models) -> int:
         """Return how many tokens the text encoder sees, begin and end among them."""

@@ -29,6 +29,7 @@ OLD_ATTENTION_NAMES = {  # of VAEs saved before diffusers 0.13, Stable Diffusion
     ".value.": ".to_v.",
     ".proj_attn.": ".to_out.0.",
 }
+ENCODER = ("encoder", "quant_conv")  # of a VAE; no run calls it
 TOKENIZER_FILES = {
     "vocab_file": "vocab.json",
     "merges_file": "merges.txt",
@@ -202,6 +203,10 @@ def _fill(network: Any, source: ModelSource, component: str, weights: dict[str, 
     """Put weights into a network, whatever names their files gave them."""
     try:
         renamed = _rename(network, source, component, weights)
+        if component == "vae":  # some files hold the decoder alone
+            for part in ENCODER:
+                if not any(name.startswith(f"{part}.") for name in renamed):
+                    setattr(network, part, None)
         network.load_state_dict(renamed, assign=True)
     except Exception as error:  # a file's names can mislead their translation in any way
         raise _misfit(source, component, error) from None

@@ -112,11 +112,11 @@ class StableDiffusion:
         count = bound_decoder if quick else count_decoder
         return count(source, shape, batch_size, device, dtype)
 
-    def words_cut(self, models: Models, prompt: str) -> list[str]:
-        """List the words beyond the tokenizer's limit."""
-        from sdloop.model.text import words_cut
+    def text_cut(self, models: Models, prompt: str) -> str:
+        """Spell the tokens beyond the tokenizer's limit."""
+        from sdloop.model.text import text_cut
 
-        return words_cut(models.tokenizer, prompt)
+        return text_cut(models.tokenizer, prompt)
 
     def token_limit(self, models: Models) -> int:
         """Return the tokenizer's limit."""

@@ -15,7 +15,7 @@ from sdloop import run as run_module
 from sdloop.machine.errors import UserError
 from sdloop.model.find import BUNDLED, find
 from sdloop.model.networks import load, load_vae
-from sdloop.model.text import words_cut
+from sdloop.model.text import text_cut
 
 CPU = torch.device("cpu")
 
@@ -225,7 +225,7 @@ def test_bundled_model_is_small_and_loads_in_diffusers(bundled):
     pipeline = StableDiffusionPipeline.from_pretrained(BUNDLED)
     assert pipeline.vae_scale_factor == 8
     torch.testing.assert_close(pipeline.unet.conv_in.weight, bundled.unet.conv_in.weight)
-    assert words_cut(pipeline.tokenizer, "an astronaut relaxing on a tropical island") == []
+    assert text_cut(pipeline.tokenizer, "an astronaut relaxing on a tropical island") == ""
 
 
 # ---- single-file checkpoints -----------------------------------------------------------------
@@ -555,6 +555,29 @@ def test_checkpoint_without_a_middle_block_runs_as_in_diffusers(
     )
     pipeline = StableDiffusionPipeline.from_pretrained(no_middle, safety_checker=None, unet=theirs)
     assert_run_is_the_pipelines(tiny_config, pipeline, tmp_path)
+
+
+# ---- a VAE that only decodes -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kept", [("decoder.", "post_quant_conv."), ("decoder.", "post_", "quant")])
+def test_decoder_alone_is_enough_of_a_vae(copied, models, kept):
+    path = copied / "vae/diffusion_pytorch_model.safetensors"
+    weights = {name: w for name, w in load_file(path).items() if name.startswith(kept)}
+    save_file(weights, path, {"format": "pt"})
+    z = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(1))
+    theirs = AutoencoderKL.from_pretrained(copied / "vae").decode(z).sample
+    for vae in (load_vae(find(str(copied)), CPU, torch.float32), models.vae):
+        torch.testing.assert_close(vae.decode(z).sample, theirs)
+
+
+@pytest.mark.parametrize("checkpoint", [original_clip], indirect=True)
+def test_decoder_alone_is_enough_of_a_checkpoints_vae(checkpoint, model_folder, models):
+    edit_checkpoint(checkpoint, without=("first_stage_model.encoder", "first_stage_model.quant"))
+    vae = load_vae(find(str(checkpoint), str(model_folder)), CPU, torch.float32)
+    assert vae.encoder is None
+    for name, weight in vae.state_dict().items():
+        assert torch.equal(weight, models.vae.state_dict()[name]), name
 
 
 @pytest.mark.parametrize("place", ["unet/diffusion_pytorch_model.safetensors", "x.safetensors"])

@@ -20,7 +20,6 @@ from sdloop.machine.errors import UserError
 from sdloop.machine.tensor_file import read_header
 from sdloop.model.find import BUNDLED, find
 from sdloop.model.networks import load
-from sdloop.model.text import words_cut
 from sdloop.model.weight_files import hash_weights
 from sdloop.run import main
 from sdloop.show.mask import read_mask
@@ -478,18 +477,6 @@ def test_damaged_manifest_is_one_line(tmp_path, content):
     path.write_bytes(content)
     assert str(path) in refusal(lambda: update_manifest(path, None))
     assert path.read_bytes() == content
-
-
-def test_words_of_a_long_prompt_are_found_in_few_steps(models):
-    calls = []
-
-    def counting(text, **options):
-        calls.append(text)
-        return models.tokenizer(text, **options)
-
-    counting.model_max_length = models.tokenizer.model_max_length
-    assert len(words_cut(counting, "ab " * 3000)) == 3000 - 7  # two letters each, 14 places
-    assert len(calls) < 20
 
 
 def test_render_refuses_a_strangers_folder_in_one_line(tiny_config, tmp_path, capsys):

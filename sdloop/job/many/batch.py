@@ -14,6 +14,7 @@ from torch import Tensor
 from sdloop.job.config import model_of
 from sdloop.job.forecast import estimate, no_room_for_loop
 from sdloop.job.sample import draw, not_finite
+from sdloop.job.texts import encode
 from sdloop.machine.device import free_bytes
 from sdloop.machine.errors import UserError
 from sdloop.machine.memory import SHARE_OF_FREE, host_room_bytes, is_out_of_memory
@@ -47,11 +48,15 @@ class Sampled:
 
 
 class Texts:
-    """Encodes equal prompts once, each as a run alone does, to the bit."""
+    """Encodes equal prompts once, each as a run alone does, to the bit.
+
+    Attributes:
+        engine: The loaded networks.
+    """
 
     def __init__(self, engine: Engine) -> None:
         """Encode nothing yet."""
-        self._engine = engine
+        self.engine = engine
         self._known: OrderedDict[tuple[str, str | None], Conditioning] = OrderedDict()
 
     def of(self, plan: Plan) -> Conditioning:
@@ -64,9 +69,7 @@ class Texts:
         negative = config.negative_prompt if plan.guided else None
         key = (config.prompt, negative)
         if key not in self._known:
-            negatives = None if negative is None else [negative]
-            models, family = self._engine.models, self._engine.family
-            self._known[key] = family.encode_text(models, [config.prompt], negatives)
+            self._known[key] = encode(plan, self.engine)
             if len(self._known) > MOST_TEXTS:
                 self._known.popitem(last=False)
         self._known.move_to_end(key)
