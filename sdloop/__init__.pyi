@@ -1,7 +1,7 @@
 # The public names; sdloop/__init__.py imports each from its room when it is first used.
 
 from .job.config import RunConfig as RunConfig
-from .job.config import load_config as load_config
+from .job.config_file import load_config as load_config
 from .job.folder import RunFolder as RunFolder
 from .job.plan import Plan as Plan
 from .job.plan import Prepared as Prepared

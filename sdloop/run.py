@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None, *, owns_process: bool = False) 
 
     def command() -> None:
         from sdloop.cli.console import listener
-        from sdloop.job.config import load_config
+        from sdloop.job.config_file import load_config
         from sdloop.job.plan import prepare
         from sdloop.job.runner import Runner
 
@@ -93,7 +93,7 @@ def _check_apart(paths: Sequence[Path], prepared: Sequence[Prepared]) -> None:
 
 def _explain(name: str, paths: Sequence[Path], overrides: Sequence[str]) -> str:
     """Write down a sampler, once for each config; without one, over ten steps."""
-    from sdloop.job.config import default_config, load_config
+    from sdloop.job.config_file import default_config, load_config
     from sdloop.job.explain import explain_sampler
 
     configs = [load_config(path, overrides) for path in paths]

@@ -74,7 +74,7 @@ def measure(case: Case, folder: Path) -> dict[str, int]:
 
 def run_child(samples: int, overrides: list[str]) -> None:
     """Predict, run, and print the peak of this process."""
-    from sdloop.job.config import load_config
+    from sdloop.job.config_file import load_config
     from sdloop.job.forecast import estimate
     from sdloop.job.plan import prepare, settle
     from sdloop.job.runner import Runner

@@ -9,7 +9,7 @@ from clock import Clock
 from numpy.typing import NDArray
 from task import DELAY_MS, GUIDANCE_SCALE, PROMPT, Frames, Task, shown_stages
 
-from sdloop.job.config import load_config
+from sdloop.job.config_file import load_config
 from sdloop.job.plan import prepare
 from sdloop.job.runner import Runner
 from sdloop.model.find import find

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sdloop.job.config import RunConfig, load_config
+from sdloop.job.config import RunConfig
+from sdloop.job.config_file import load_config
 from sdloop.show.file_names import (
     ANIMATIONS,
     COMMITMENT_FILE,

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
-from sdloop.job.config import check_values, dump_config, read_values
+from sdloop.job.config import dump_config
+from sdloop.job.config_file import check_values, read_values
 from sdloop.job.folder import (
     CONFIG_FILE,
     MANIFEST_FILE,
@@ -82,7 +83,7 @@ def check_replaceable(plan: Plan) -> None:
     """Never lay a run over another one, finished or not, that the user did not give up.
 
     Args:
-        plan: The run's; its folder is looked at.
+        plan: The run's; its folder is looked at, if it is there.
 
     Raises:
         UserError: The folder holds something else.
@@ -90,13 +91,13 @@ def check_replaceable(plan: Plan) -> None:
     from sdloop.job.progress import read_facts
 
     folder = plan.folder
-    if holds_run(folder):
-        if not holds_config(folder, plan.config):
+    if folder.exists() and not holds_config(folder, plan.config):
+        if holds_run(folder):
             raise _occupied(folder, "holds a run of another config")
-    elif any(path.name not in (LOCK_FILE, PROGRESS_FILE) for path in folder.iterdir()):
-        raise UserError(
-            f"output = {folder}: holds files that are no run; use another folder or --overwrite"
-        )
+        if any(path.name not in (LOCK_FILE, PROGRESS_FILE) for path in folder.iterdir()):
+            raise UserError(
+                f"output = {folder}: holds files that are no run; use another folder or --overwrite"
+            )
     unfinished = read_facts(folder / PROGRESS_FILE)
     if unfinished and unfinished.get("config") != plan.identity:
         raise _occupied(folder, "holds an unfinished run of another config")

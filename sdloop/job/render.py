@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sdloop.job.config import RENDER_KEYS, SHOWN_KEYS, RunConfig, load_config, write_config
+from sdloop.job.config import RENDER_KEYS, SHOWN_KEYS, RunConfig, write_config
+from sdloop.job.config_file import load_config
 from sdloop.job.events import Listener, Stages, warn
 from sdloop.job.folder import CONFIG_FILE, MANIFEST_FILE, TRAJECTORY_FILE, RunFiles
 from sdloop.job.occupancy import occupy, remove_exports

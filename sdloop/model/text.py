@@ -53,7 +53,7 @@ def expand(tokenizer: CLIPTokenizer, prompt: str) -> str:
         UserError: The text grows beyond any use.
     """
     added = tokenizer.added_tokens_encoder
-    for token in dict.fromkeys(tokenizer.tokenize(prompt)):
+    for token in dict.fromkeys(tokenizer.tokenize(prompt, verbose=False)):
         if f"{token}_1" not in added or token not in added:
             continue
         numbered = takewhile(added.__contains__, (f"{token}_{i}" for i in count(1)))

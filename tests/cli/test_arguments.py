@@ -54,7 +54,7 @@ def test_what_the_terminal_cannot_show_is_spelled_out(monkeypatch, encoding):
 
 
 def test_home_folders_are_found(tmp_path, monkeypatch, tiny_config):
-    from sdloop.job.config import load_config
+    from sdloop.job.config_file import load_config
     from sdloop.job.plan import prepare
 
     monkeypatch.setenv("HOME", str(tmp_path))

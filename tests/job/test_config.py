@@ -1,12 +1,15 @@
 """Configs and overrides."""
 
+import re
+from pathlib import Path
 from typing import Annotated
 
 import pytest
 import yaml
 from pydantic import BaseModel, Field
 
-from sdloop.job.config import RunConfig, dump_config, load_config
+from sdloop.job.config import RunConfig, dump_config
+from sdloop.job.config_file import load_config
 from sdloop.machine.errors import UserError
 
 
@@ -147,6 +150,22 @@ def keys_with_patterns(model, way=()):
             yield ".".join((*way, name)), field.description
 
 
+def keys_of(model, way=()):
+    """Yield the dotted name of every key that holds a value."""
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from keys_of(field.annotation, (*way, name))
+        else:
+            yield ".".join((*way, name))
+
+
+def test_readme_lists_every_key():
+    text = (Path(__file__).parents[2] / "configs/README.md").read_text()
+    rows = re.findall(r"^\| (`.*?`) \|", text.partition("## Sweeps")[0], re.MULTILINE)
+    listed = [key for row in rows for key in re.findall(r"`([\w.]+)`", row)]
+    assert sorted(listed) == sorted(keys_of(RunConfig))
+
+
 def test_every_pattern_is_explained_in_its_keys_own_words(write):
     known = dict(keys_with_patterns(RunConfig))
     assert known["device"] == "auto, cpu, mps, cuda, cuda:<number>"
@@ -161,7 +180,8 @@ def test_pattern_of_another_key_does_not_speak_of_devices(write, monkeypatch):
         device: Annotated[str, Field(pattern="^[a-z]$", description="one letter")] = "x"
         output: Annotated[str, Field(pattern="^[a-z]$")] = "x"
 
-    monkeypatch.setattr("sdloop.job.config.RunConfig", Patterned)
+    for module in ("config_file", "config_errors"):
+        monkeypatch.setattr(f"sdloop.job.{module}.RunConfig", Patterned)
     with pytest.raises(UserError, match=r"device = 'cpu': allowed: one letter"):
         load_config(write("prompt: p"), ["device=cpu", "output=x"])
     with pytest.raises(UserError, match=r"output = 'cpu': String should match pattern '\^\[a-z\]"):

@@ -15,7 +15,7 @@ import yaml
 from safetensors.torch import load_file, save_file
 
 from sdloop import run as run_module
-from sdloop.job.config import load_config
+from sdloop.job.config_file import load_config
 from sdloop.job.events import Stages, ignore
 from sdloop.job.forecast import estimate, find_shortages, no_room_for_loop
 from sdloop.job.ledger import shortages
@@ -39,9 +39,10 @@ BENCH = Path(__file__).parents[2] / "scripts/bench"
 ON_CPU = (torch.device("cpu"), torch.float32)
 # the limit is set from what is taken where it begins, so that it means the same on any machine
 LIMITED = """
-import resource, sys
+import resource, sys, threading
 from contextlib import contextmanager
 from pathlib import Path
+import numpy as np
 from sdloop.job.events import Stages
 from sdloop.run import main
 
@@ -53,10 +54,26 @@ def limit():
     taken = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmSize"))
     resource.setrlimit(resource.RLIMIT_AS, (taken + int(extra_bytes),) * 2)
 
+def claim_blas(threads=8):
+    # OpenBLAS ends the process, in its own words, where it finds no room for its buffers; it keeps
+    # those that it has, one for each thread that multiplied at the same time
+    begin = threading.Barrier(threads)
+    square = np.ones((1000, 1000), np.float32)
+    def multiply():
+        begin.wait()
+        square @ square
+
+    workers = [threading.Thread(target=multiply) for _ in range(threads)]
+    for each in workers:
+        each.start()
+    for each in workers:
+        each.join()
+
 @contextmanager
 def stage(self, name, *options):
     with whole_stage(self, name, *options) as advance:
         if name == limited_stage:
+            claim_blas()
             limit()
         yield advance
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from sdloop.job.config import LONGEST_PROMPT, dump_config, load_config
+from sdloop.job.config import LONGEST_PROMPT, dump_config
+from sdloop.job.config_file import load_config
 from sdloop.machine.documents import DEEPEST, LARGEST_BYTES, MOST_YAML_NODES, parse_json
 from sdloop.machine.errors import UserError
 from sdloop.run import main

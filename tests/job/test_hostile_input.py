@@ -17,7 +17,8 @@ import torch
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from sdloop.job.config import RunConfig, dump_config, load_config
+from sdloop.job.config import RunConfig, dump_config
+from sdloop.job.config_file import load_config
 from sdloop.job.plan import prepare
 from sdloop.machine.errors import UserError
 from sdloop.model.networks import load

@@ -4,7 +4,8 @@ import pickle
 
 import pytest
 
-from sdloop.job.config import RunConfig, load_config
+from sdloop.job.config import RunConfig
+from sdloop.job.config_file import load_config
 from sdloop.job.plan import Plan, prepare, settle, spread_stages
 
 

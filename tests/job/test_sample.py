@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from sdloop.job.config import load_config
+from sdloop.job.config_file import load_config
 from sdloop.job.engine import Engine
 from sdloop.job.events import Stages
 from sdloop.job.plan import prepare, settle

@@ -8,7 +8,7 @@ from itertools import groupby
 
 import pytest
 
-from sdloop.job.config import load_config
+from sdloop.job.config_file import load_config
 from sdloop.job.plan import prepare
 from sdloop.job.runner import Runner
 

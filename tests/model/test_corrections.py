@@ -10,7 +10,7 @@ from diffusers import DDIMScheduler, PNDMScheduler, StableDiffusionPipeline
 
 from sdloop import run as door
 from sdloop import sweep as sweep_door
-from sdloop.job.config import load_config
+from sdloop.job.config_file import load_config
 from sdloop.job.plan import prepare
 from sdloop.job.sample import denoise
 from sdloop.machine.errors import UserError

@@ -13,7 +13,8 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from sdloop.job.config import RunConfig, load_config
+from sdloop.job.config import RunConfig
+from sdloop.job.config_file import load_config
 from sdloop.job.manifest import update_manifest
 from sdloop.job.plan import prepare
 from sdloop.machine.errors import UserError

@@ -90,7 +90,7 @@ def test_tokens_that_write_out_to_absurd_length_are_refused():
     class Hostile:
         added_tokens_encoder = dict.fromkeys(["a", *(f"a_{number}" for number in range(1, 100))])
 
-        def tokenize(self, text):
+        def tokenize(self, text, **options):
             return ["a"] * len(text)
 
     with pytest.raises(UserError, match="more than 1000000 characters"):

@@ -5,7 +5,8 @@ import re
 
 import pytest
 
-from sdloop.job.config import LONGEST_PROMPT, load_config
+from sdloop.job.config import LONGEST_PROMPT
+from sdloop.job.config_file import load_config
 from sdloop.run import main
 from sdloop.show.page.page import write_page
 from tests.conftest import READY

@@ -11,7 +11,6 @@ from sdloop.job.config import write_config
 from sdloop.job.folder import CONFIG_FILE, MANIFEST_FILE, TRAJECTORY_FILE, RunFiles
 from sdloop.job.many.summary import SUMMARY_FILE, Summary
 from sdloop.job.occupancy import clear, holds_config, occupy
-from sdloop.machine.errors import UserError
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL
@@ -61,26 +60,6 @@ def is_finished(plan: Plan, keep: Collection[str]) -> bool:
     return holds_config(plan.folder, plan.config) and all(
         path.is_file() for path in files_of(plan, keep)
     )
-
-
-def check_folder(plan: Plan) -> None:
-    """Never lay a run over something else that the user did not give up.
-
-    Raises:
-        UserError: The folder holds a run of another config, or files that are no run.
-    """
-    folder = plan.folder
-    if not folder.exists() or holds_config(folder, plan.config):
-        return
-    if (folder / CONFIG_FILE).is_file():
-        raise UserError(
-            f"{folder}: holds a run of another config; use another folder (output=...) or "
-            "--overwrite"
-        )
-    if any(not path.name.startswith(".") for path in folder.iterdir()):
-        raise UserError(
-            f"{folder}: holds files that are no run; use another folder (output=...) or --overwrite"
-        )
 
 
 def write_run(made: Made, vae: AutoencoderKL, keep: Collection[str], stages: Stages) -> Summary:

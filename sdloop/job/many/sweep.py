@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sdloop.job.config import RunConfig, check_values, model_of, read_values
+from sdloop.job.config import RunConfig, model_of
+from sdloop.job.config_file import check_values, read_values
 from sdloop.job.folder import PARTS
 from sdloop.job.many.axes import Axis, name_of, places_of, read_axes, values_at
 from sdloop.machine.errors import UserError, shown

@@ -133,12 +133,13 @@ class Sweeper:
 
     def _unfinished(self, plans: Sequence[Plan], keep: Sequence[str]) -> list[Plan]:
         """List the runs that are still to be made; refuse where one would be laid over another."""
-        from sdloop.job.many.kept import check_folder, is_finished
+        from sdloop.job.many.kept import is_finished
+        from sdloop.job.occupancy import check_overwritable, check_replaceable
 
+        for plan in plans:
+            (check_overwritable if self._overwrite else check_replaceable)(plan)
         if self._overwrite:
             return list(plans)
-        for plan in plans:
-            check_folder(plan)
         todo: list[Plan] = []
         finished: list[Plan] = []
         for plan in plans:

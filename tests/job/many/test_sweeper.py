@@ -155,6 +155,17 @@ def test_run_of_another_config_is_left_alone(sweep_of):
     assert "guidance_scale: 2" in config.read_text()
 
 
+def test_overwriting_leaves_the_users_own_files(sweep_of, tmp_path):
+    path = sweep_of(sweep={"seed": [0, 1]})
+    own = tmp_path / "many/seed-1/trajectory.safetensors"
+    own.parent.mkdir(parents=True)
+    own.write_text("mine")
+    with pytest.raises(UserError, match=r"holds trajectory\.safetensors, which no run wrote"):
+        made(path, overwrite=True)
+    assert own.read_text() == "mine"
+    assert not (tmp_path / "many/seed-0").exists()
+
+
 def test_run_that_cannot_be_is_named_before_any_is_begun(sweep_of, tmp_path, capsys):
     path = sweep_of(sweep={"height": [64, 65]})
     assert door.main([str(path)]) == 2
