@@ -82,6 +82,7 @@ class SchedulerConfig(_Frozen):
 
     type: Annotated[str, AfterValidator(_check_sampler)] = "model"
     num_steps: Annotated[int, Field(ge=1, le=1000)] = 50
+    prediction_type: Literal["epsilon", "v_prediction", "sample", "flow_prediction"] | None = None
     timestep_spacing: Literal["leading", "linspace", "trailing"] | None = None
     steps_offset: Annotated[int, Field(ge=0, le=999)] | None = None
     set_alpha_to_one: bool | None = None

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from sdloop.job.config import LARGEST_PX, SMALLEST_PX, RunConfig, identity_of
 from sdloop.job.source import OVERRIDABLE, correction_of, settings_of, source_of
-from sdloop.machine.device import check_device, choose_device, is_half, name_of
-from sdloop.machine.errors import UserError
+from sdloop.machine.device import check_compiler, check_device, choose_device, is_half, name_of
+from sdloop.machine.errors import UserError, check_type
 from sdloop.machine.files import expanded
 from sdloop.sampler.methods import make_table
 from sdloop.show.figure.limits import check_delays, fitting_scale
@@ -101,7 +101,9 @@ def prepare(config: RunConfig, source: ModelSource | None = None) -> Prepared:
 
     Raises:
         UserError: Says what does not fit.
+        TypeError: This is no config.
     """
+    check_type(config, RunConfig, "config", '; load_config("x.yaml") makes one')
     check_device(config.device)
     if "mp4" in config.export.formats and find_spec("av") is None:
         raise UserError("export.formats = mp4: needs PyAV; pip install 'sdloop[mp4]'")
@@ -153,9 +155,12 @@ def settle(prepared: Prepared) -> Plan:
         The plan.
 
     Raises:
-        UserError: torch cannot use this device.
+        UserError: torch cannot use this device, or lacks what it compiles with.
     """
+    check_type(prepared, Prepared, "prepared", "; prepare(config) makes one")
     device, dtype = choose_device(prepared.config.device, prepared.config.dtype)
+    if prepared.config.compile:
+        check_compiler(device)
     named = {"device": str(device), "dtype": name_of(dtype)}
     settled = vars(prepared) | {"config": prepared.config.model_copy(update=named)}
     return Plan(**settled | {"device": device, "dtype": dtype})

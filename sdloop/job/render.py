@@ -15,7 +15,7 @@ from sdloop.job.plan import Plan, Prepared, prepare, settle
 from sdloop.job.source import source_of
 from sdloop.machine.documents import parse_json, read_file
 from sdloop.machine.errors import UserError
-from sdloop.machine.files import check_writable
+from sdloop.machine.files import AnyPath, as_path, check_writable
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sdloop.sampler.trajectory import Trajectory
 
 
-def render_run(folder: str | Path, overrides: Sequence[str], listen: Listener = warn) -> None:
+def render_run(folder: AnyPath, overrides: Sequence[str], listen: Listener = warn) -> None:
     """Make every export of a run again.
 
     Args:
@@ -38,7 +38,7 @@ def render_run(folder: str | Path, overrides: Sequence[str], listen: Listener = 
     from sdloop.job.manifest import update_manifest
     from sdloop.job.present import export_run
 
-    stages, folder = Stages(listen), Path(folder)
+    stages, folder = Stages(listen), as_path(folder, "folder")
     _check_holds_run(folder)
     with occupy(folder, "run folder"):
         plan, trajectory, vae = _open(folder, overrides, stages)
@@ -50,8 +50,8 @@ def render_run(folder: str | Path, overrides: Sequence[str], listen: Listener = 
 
 
 def render_page(
-    path: str | Path,
-    folders: Sequence[str | Path],
+    path: AnyPath,
+    folders: Sequence[AnyPath],
     overrides: Sequence[str],
     listen: Listener = warn,
 ) -> None:
@@ -69,12 +69,12 @@ def render_page(
     from sdloop.job.present import page_run, show
     from sdloop.show.page.page import write_page
 
-    path = Path(path)
+    path = as_path(path, "path")
     if path.suffix.lower() not in (".html", ".htm"):
         raise UserError(f"--page {path}: must end in .html")
     check_writable(path.parent, "--page")
     stages, runs = Stages(listen), []
-    for folder in map(Path, folders):
+    for folder in [as_path(each, "folders") for each in folders]:
         plan, trajectory, vae = _open(folder, overrides, stages)
         runs.append(page_run(plan, folder, show(plan, trajectory, vae, stages)))
     with stages.stage("page"):

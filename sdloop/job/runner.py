@@ -24,6 +24,7 @@ from sdloop.job.occupancy import (
     occupy,
 )
 from sdloop.job.plan import Plan, Prepared, settle
+from sdloop.machine.errors import check_type
 
 
 class Runner:
@@ -57,6 +58,7 @@ class Runner:
         Raises:
             UserError: Something in the config does not fit the machine or the folder.
         """
+        check_type(prepared, Prepared, "prepared", "; prepare(config) makes one")
         stages = Stages(self._listen)
         with self._lock, occupy(prepared.folder):
             with stages.stage("import"):

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from sdloop.model.source import ModelSource
 
 OVERRIDABLE = (
+    "prediction_type",
     "timestep_spacing",
     "steps_offset",
     "set_alpha_to_one",

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import platform
+import shlex
+import shutil
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from sdloop.machine.errors import UserError
@@ -60,6 +64,28 @@ def choose_device(name: str, dtype_name: str) -> tuple[torch.device, torch.dtype
     if dtype_name == "auto":
         dtype_name = "float16" if device.type == "cuda" else "float32"
     return device, getattr(torch, dtype_name)
+
+
+def check_compiler(device: torch.device) -> None:
+    """Refuse to let torch.compile begin where it lacks what it translates with.
+
+    Args:
+        device: That the networks run on.
+
+    Raises:
+        UserError: Names what is missing.
+    """
+    if device.type == "cuda":
+        if find_spec("triton") is None:
+            raise UserError("compile = true: needs triton on CUDA; pip install triton")
+        return
+    usual = {"Darwin": "clang++", "Windows": "cl"}.get(platform.system(), "g++")
+    wanted = (shlex.split(os.environ.get("CXX", "")) or [usual])[-1]
+    if shutil.which(wanted) is None:
+        raise UserError(
+            f"compile = true: needs a C++ compiler, and there is no {wanted}; install it, name "
+            "another in CXX, or say compile=false"
+        )
 
 
 def is_half(dtype: torch.dtype) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from sdloop.machine.errors import UserError
-from sdloop.machine.files import expanded
+from sdloop.machine.files import AnyPath, as_path, expanded
 from sdloop.model.sd import STABLE_DIFFUSION
 from sdloop.model.source import ModelSource
 from sdloop.model.weight_files import weight_names
@@ -22,7 +22,11 @@ ADDRESS = re.compile(r"https?://.*|hf://.*|(huggingface\.co|hf\.co)/.*")
 PICKLED = (".ckpt", ".pt", ".pth", ".bin", ".pkl")
 
 
-def find(name: str, config_from: str | None = None, as_saved: bool = False) -> ModelSource:
+def find(
+    name: AnyPath,
+    config_from: AnyPath | None = None,
+    as_saved: bool = False,
+) -> ModelSource:
     """Find a model and check that its parts are there and supported.
 
     Args:
@@ -38,7 +42,10 @@ def find(name: str, config_from: str | None = None, as_saved: bool = False) -> M
 
     Raises:
         UserError: There is no such model, it lacks safetensors, or its layout is another one.
+        TypeError: A name is no text and no path.
     """
+    name = _as_name(name, "name")
+    config_from = None if config_from is None else _as_name(config_from, "config_from")
     if ADDRESS.fullmatch(name):
         return _find_on_hub(name, as_saved)
     path = BUNDLED if name == "bundled" else expanded(name, "model")
@@ -57,6 +64,11 @@ def find(name: str, config_from: str | None = None, as_saved: bool = False) -> M
         f"model = {name}: no such folder; allowed: bundled, a folder in diffusers' layout, "
         f"a .safetensors checkpoint, or a hub id such as {SINGLE_FILE_LAYOUT}"
     )
+
+
+def _as_name(value: AnyPath, argument: str) -> str:
+    """Take a path for its text."""
+    return value if isinstance(value, str) else str(as_path(value, argument))
 
 
 def _find_on_hub(name: str, as_saved: bool) -> ModelSource:

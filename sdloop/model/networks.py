@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sdloop.machine.device import is_half
-from sdloop.machine.errors import UserError, reason_of
+from sdloop.machine.errors import UserError, check_type, reason_of
 from sdloop.model.fetch import fetch_weights
 from sdloop.model.single_file import check_checkpoint, rename_weights
 from sdloop.model.source import ModelSource
@@ -85,6 +85,7 @@ def load(source: ModelSource, device: torch.device, dtype: torch.dtype) -> Model
     Raises:
         UserError: The weights cannot be had or do not fit their configs.
     """
+    check_type(source, ModelSource, "source", '; find("bundled") makes one')
     fetch_weights(source, is_half(dtype))
     tokenizer = _load_tokenizer(source)
     with ThreadPoolExecutor() as pool:

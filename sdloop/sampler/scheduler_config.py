@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from sdloop.machine.errors import UserError, explain, shown
+from sdloop.machine.errors import UserError, check_type, explain, shown
 from sdloop.sampler.methods import METHODS, find_method, list_names
 from sdloop.sampler.methods.method import SPREAD_OF, Method
 from sdloop.sampler.settings import SchedulerSettings, alphas_cumprod
@@ -52,6 +52,7 @@ def read_settings(config: Mapping[str, Any], name: str | None = None) -> Schedul
     Raises:
         UserError: The class or a value is not supported; the message names it.
     """
+    check_type(config, Mapping, "config", "; find(...).scheduler is one")
     method, spread = _choose(config, name)
     values = _values_of(config, method, name is not None)
     _check_allowed(values, method)
@@ -99,7 +100,11 @@ def override(settings: SchedulerSettings, values: Mapping[str, Any]) -> Schedule
     for key, value in values.items():
         if value is None or value == getattr(settings, key):
             continue
-        takes = value in ("trained", *method.spreads) if key == "sigmas" else key in method.options
+        choices = {
+            "sigmas": ("trained", *method.spreads),
+            "prediction_type": method.predictions,
+        }
+        takes = value in choices[key] if key in choices else key in method.options
         if not (takes or key in FREE):
             raise UserError(f"scheduler.{key} = {shown(value)}: {method.name} has no such option")
         changed[key] = value

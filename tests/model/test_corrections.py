@@ -174,3 +174,18 @@ def test_correction_is_one_line_and_comes_once(model, tmp_path, capfd, tiny_conf
     assert sweep_door.main([str(path)]) == 0
     lines = [line for line in capfd.readouterr().err.splitlines() if said in line]
     assert len(lines) == 1
+
+
+def test_what_the_network_returns_may_be_said(model, prepared, models):
+    # a v-predicting checkpoint takes its configs from Stable Diffusion 1.5, which predicts epsilon
+    folder = model({})
+    run = prepared(folder, scheduler={"num_steps": 4, "prediction_type": "v_prediction"})
+    assert run.config.scheduler.prediction_type == "v_prediction"
+    scheduler = PNDMScheduler.from_pretrained(folder / "scheduler", prediction_type="v_prediction")
+    assert_walks_as(pipeline_of(models, scheduler), run, models)
+    assert prepared(folder).config.scheduler.prediction_type == "epsilon"
+
+
+def test_what_a_method_cannot_use_is_refused(model, prepared):
+    with pytest.raises(UserError, match="prediction_type = 'sample': pndm has no such option"):
+        prepared(model({}), scheduler={"prediction_type": "sample"})
