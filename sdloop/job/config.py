@@ -15,7 +15,7 @@ SMALLEST_PX, LARGEST_PX = 8, 8192
 LONGEST_PROMPT = 10_000  # characters; text encoders take some 300
 LONGEST_PATH = 4096
 SHOWN_KEYS = ("decode", "difference", "measure", "export")  # no row of a run depends on these
-MODEL_KEYS = ("model", "model_config_from", "model_as_saved")  # which model it is
+MODEL_KEYS = ("model", "model_config_from", "model_as_saved", "model_variant")  # as `find` takes
 # what `render` may change: what is drawn, where and in what it decodes, where the model is today
 RENDER_KEYS = (*SHOWN_KEYS, "device", "dtype", "model", "model_config_from")
 
@@ -143,6 +143,12 @@ class RunConfig(_Frozen):
     model: PathText = "bundled"
     model_config_from: PathText | None = None
     model_as_saved: bool = False
+    model_variant: (
+        Annotated[
+            str, Field(pattern=r"^[A-Za-z0-9_-]{1,32}$", description="letters, digits, _ and -")
+        ]
+        | None
+    ) = None
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     height: Size | None = None
     width: Size | None = None
@@ -164,7 +170,7 @@ class RunConfig(_Frozen):
         return self.guidance_scale != 1
 
 
-def model_of(config: RunConfig) -> tuple[object, ...]:
+def model_of(config: RunConfig) -> tuple[Any, ...]:
     """Return what tells which model a config means."""
     return tuple(getattr(config, key) for key in MODEL_KEYS)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sdloop.job.config import model_of
 from sdloop.machine.errors import shown
 from sdloop.model.find import find
 from sdloop.sampler.scheduler_config import SchedulerSettings, override, read_settings, read_values
@@ -29,7 +30,7 @@ def source_of(config: RunConfig) -> ModelSource:
     Raises:
         UserError: It cannot be had, or its layout is another one.
     """
-    return find(config.model, config.model_config_from, config.model_as_saved)
+    return find(*model_of(config))
 
 
 def settings_of(config: RunConfig, source: ModelSource) -> SchedulerSettings:

@@ -12,7 +12,7 @@ from sdloop.machine.errors import UserError
 from sdloop.machine.files import AnyPath, as_path, expanded
 from sdloop.model.sd import STABLE_DIFFUSION
 from sdloop.model.source import ModelSource
-from sdloop.model.weight_files import weight_names
+from sdloop.model.weight_files import check_variant, weight_names
 
 BUNDLED = Path(__file__).parents[1] / "bundled"
 SINGLE_FILE_LAYOUT, SINGLE_FILE_WIDTH = "stable-diffusion-v1-5/stable-diffusion-v1-5", 768
@@ -26,6 +26,7 @@ def find(
     name: AnyPath,
     config_from: AnyPath | None = None,
     as_saved: bool = False,
+    variant: str | None = None,
 ) -> ModelSource:
     """Find a model and check that its parts are there and supported.
 
@@ -36,6 +37,8 @@ def find(
             it; None takes Stable Diffusion 1.5's.
         as_saved: Take the configs to the letter, where StableDiffusionPipeline corrects them on
             loading: steps_offset, clip_sample, the sample_size of a UNet from before diffusers 0.9.
+        variant: Which weight files to prefer, as in diffusers, such as "fp16" or "non_ema"; parts
+            that have none such take their others.
 
     Returns:
         Where its parts are and what its configs say.
@@ -47,19 +50,22 @@ def find(
     name = _as_name(name, "name")
     config_from = None if config_from is None else _as_name(config_from, "config_from")
     if ADDRESS.fullmatch(name):
-        return _find_on_hub(name, as_saved)
+        return _find_on_hub(name, as_saved, variant)
     path = BUNDLED if name == "bundled" else expanded(name, "model")
     if name.lower().endswith(".safetensors"):
+        if variant is not None:
+            raise UserError(f"model_variant = {variant}: model = {name} is one file")
         return _find_checkpoint(name, path, config_from, as_saved)
     if _is_folder(path):
-        source = STABLE_DIFFUSION.check(name, path, as_saved)
+        source = replace(STABLE_DIFFUSION.check(name, path, as_saved), variant=variant)
+        check_variant(source, lambda part: [file.name for file in (path / part).glob("*")])
         for component in source.family.parts:
             weight_names(source, component)
         return source
     if _is_file(path):
         raise _no_checkpoint(name, path)
     if HUB_ID.fullmatch(name):
-        return _find_on_hub(name, as_saved)
+        return _find_on_hub(name, as_saved, variant)
     raise UserError(
         f"model = {name}: no such folder; allowed: bundled, a folder in diffusers' layout, "
         f"a .safetensors checkpoint, or a hub id such as {SINGLE_FILE_LAYOUT}"
@@ -71,10 +77,11 @@ def _as_name(value: AnyPath, argument: str) -> str:
     return value if isinstance(value, str) else str(as_path(value, argument))
 
 
-def _find_on_hub(name: str, as_saved: bool) -> ModelSource:
+def _find_on_hub(name: str, as_saved: bool, variant: str | None) -> ModelSource:
     """Find a repository of the hub by its id or its address."""
     repository, folder = _fetch_configs(name, weights=True)
-    return replace(STABLE_DIFFUSION.check(repository, folder, as_saved), from_hub=True)
+    source = STABLE_DIFFUSION.check(repository, folder, as_saved)
+    return replace(source, from_hub=True, variant=variant)
 
 
 def _fetch_configs(name: str, weights: bool) -> tuple[str, Path]:

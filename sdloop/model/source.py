@@ -27,6 +27,7 @@ class ModelSource:
         vae: The VAE's config.
         scheduler: The content of scheduler_config.json, as StableDiffusionPipeline corrects it.
         saved_scheduler: The same as it was saved.
+        variant: Of the weight files, as in diffusers: "non_ema"; None prefers those that fit.
         as_saved: Whether configs are taken to the letter; then nothing is corrected.
     """
 
@@ -41,6 +42,7 @@ class ModelSource:
     scheduler: dict[str, Any]
     saved_scheduler: dict[str, Any]
     as_saved: bool = False
+    variant: str | None = None
 
     @property
     def latent_channels(self) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -71,7 +71,9 @@ def weight_files(
     return [source.folder / component / name for name in names], variant
 
 
-def entries(component: str, half: bool, names: Collection[str]) -> list[tuple[str, str | None]]:
+def entries(
+    component: str, half: bool, names: Collection[str], wanted: str | None = None
+) -> list[tuple[str, str | None]]:
     """List a component's variants by preference, each as the file to begin at.
 
     Where a variant is there whole and in shards, the libraries differ: diffusers reads the shards
@@ -81,19 +83,20 @@ def entries(component: str, half: bool, names: Collection[str]) -> list[tuple[st
         component: "text_encoder", "unet" or "vae".
         half: Whether to prefer the half-precision variant that some models have.
         names: Of the files in the component's folder.
+        wanted: The variant that is asked for; where a component has it, there is no other choice.
 
     Returns:
         (a weight file or the index of its shards, "fp16", "non_ema" or None), the preferred first.
     """
     stem = STEMS[component]
     found = []
-    for variant in VARIANTS_HALF if half else VARIANTS:
+    for variant in (*([wanted] if wanted else []), *(VARIANTS_HALF if half else VARIANTS)):
         infix = f".{variant}" if variant else ""
         whole = f"{stem}{infix}.safetensors"
         indices = [f"{stem}.safetensors.index{infix}.json", f"{stem}.safetensors{infix}.index.json"]
         order = [whole, *indices] if component == "text_encoder" else [*indices, whole]
         found += [(name, variant) for name in order if name in names][:1]
-    return found
+    return [choice for choice in found if choice[1] == wanted and wanted] or found
 
 
 def choices(
@@ -116,11 +119,33 @@ def choices(
     folder = source.folder / component
     found = [
         (_shards_of(source.name, folder / name) if name.endswith(".json") else [name], variant)
-        for name, variant in entries(component, half, names)
+        for name, variant in entries(component, half, names, source.variant)
     ]
     if not found:
         raise no_weights(source.name, component, names)
     return found
+
+
+def check_variant(source: ModelSource, names_of: Callable[[str], Collection[str]]) -> None:
+    """Refuse a variant that no part of a model has; those that lack it take their other files.
+
+    Args:
+        source: The model.
+        names_of: Component -> names of its files.
+
+    Raises:
+        UserError: It has none of the variant that is asked for.
+    """
+    if source.variant is None:
+        return
+    for component in source.family.parts:
+        for _, variant in entries(component, False, names_of(component), source.variant):
+            if variant == source.variant:
+                return
+    raise UserError(
+        f"model_variant = {source.variant}: model = {source.name} has no weights of that variant "
+        f"(such as unet/{STEMS['unet']}.{source.variant}.safetensors)"
+    )
 
 
 def no_weights(name: str, component: str, files: Iterable[str]) -> UserError:

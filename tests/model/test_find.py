@@ -117,6 +117,26 @@ def test_weights_before_the_average_serve_where_no_others_are(copied, models):
     assert torch.equal(load(find(str(copied)), CPU, torch.float32).unet.conv_in.weight, weight / 2)
 
 
+def test_variant_that_is_asked_for_is_loaded_where_there_is_one(copied, models):
+    path = copied / "unet/diffusion_pytorch_model.safetensors"
+    other = path.with_name("diffusion_pytorch_model.non_ema.safetensors")
+    save_file({name: weight / 2 for name, weight in load_file(path).items()}, other)
+    source = find(str(copied), variant="non_ema")
+    theirs = StableDiffusionPipeline.from_pretrained(copied, variant="non_ema", safety_checker=None)
+    ours = load(source, CPU, torch.float32)
+    for part in ("unet", "vae", "text_encoder"):
+        expected = getattr(theirs, part).state_dict()
+        for name, weight in getattr(ours, part).state_dict().items():
+            assert torch.equal(weight, expected[name]), name
+    assert not torch.equal(ours.unet.conv_in.weight, models.unet.conv_in.weight)
+    assert source != find(str(copied))
+
+
+def test_variant_that_no_part_has_is_refused(copied):
+    with pytest.raises(UserError, match=r"model_variant = ema: model = .* has no weights of that"):
+        find(str(copied), variant="ema")
+
+
 @pytest.mark.parametrize(
     ("file", "changes", "named"),
     [
