@@ -15,9 +15,9 @@ SMALLEST_PX, LARGEST_PX = 8, 8192
 LONGEST_PROMPT = 10_000  # characters; text encoders take some 300
 LONGEST_PATH = 4096
 SHOWN_KEYS = ("decode", "difference", "measure", "export")  # no row of a run depends on these
-MODEL_KEYS = ("model", "model_config_from", "model_as_saved", "model_variant")  # as `find` takes
+MODEL_KEYS = ("model", "model_config_from", "model_as_saved", "model_variant", "vae")  # for `find`
 # what `render` may change: what is drawn, where and in what it decodes, where the model is today
-RENDER_KEYS = (*SHOWN_KEYS, "device", "dtype", "model", "model_config_from")
+RENDER_KEYS = (*SHOWN_KEYS, "device", "dtype", "model", "model_config_from", "vae")
 
 
 def _check_text(text: str) -> str:
@@ -149,6 +149,7 @@ class RunConfig(_Frozen):
         ]
         | None
     ) = None
+    vae: PathText | None = None
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     height: Size | None = None
     width: Size | None = None

@@ -104,7 +104,7 @@ def _open(
     trajectory = Trajectory.load(folder / TRAJECTORY_FILE, latents_shape)
     if trajectory.timesteps.tolist() != plan.table.timesteps.tolist():
         raise UserError(f"{folder}: {TRAJECTORY_FILE} was not made with {CONFIG_FILE}'s scheduler")
-    if "model" in keys:
+    if "model" in keys or "vae" in keys:
         _check_vae(folder / MANIFEST_FILE, plan)
     with stages.stage("load"):
         vae = load_vae(plan.source, plan.device, plan.dtype)

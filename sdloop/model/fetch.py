@@ -74,6 +74,8 @@ def fetch_weights(
     check_variant(source, lambda component: _names_in(component, repository.files))
     offered: list[list[list[str]]] = []
     for component in components:
+        if component == "vae" and source.vae_place is not None:
+            continue
         found = choices(source, component, half, _names_in(component, repository.files))
         offered.append([[f"{component}/{name}" for name in names] for names, _ in found])
     try:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sdloop.machine.device import is_half
 from sdloop.machine.errors import UserError, check_type, reason_of
 from sdloop.model.fetch import fetch_weights
-from sdloop.model.single_file import check_checkpoint, rename_weights
+from sdloop.model.single_file import check_checkpoint, check_vae_file, rename_weights
 from sdloop.model.source import ModelSource
 from sdloop.model.weight_files import weight_names
 from sdloop.model.weights import read_weights
@@ -158,6 +158,30 @@ def _path_in(folder: Path, name: str) -> str | None:
     return str(folder / name) if (folder / name).is_file() else None
 
 
+def weights_of(
+    source: ModelSource, part: str, half: bool
+) -> dict[Path, dict[str, tuple[int, ...]]]:
+    """Read the headers of a part's files, wherever they are.
+
+    Args:
+        source: The model.
+        part: "text_encoder", "unet" or "vae".
+        half: Whether to prefer files of half precision.
+
+    Returns:
+        File -> name of a weight -> its shape.
+
+    Raises:
+        UserError: A file cannot be read, or lacks the part.
+    """
+    single = source.file_of(part)
+    if single is None:
+        return weight_names(source, part, half)
+    if single == source.vae_place:
+        return {single: check_vae_file(single, f"vae = {single}")}
+    return {single: check_checkpoint(single, [part])[part]}
+
+
 def _begin(
     source: ModelSource,
     component: str,
@@ -171,10 +195,7 @@ def _begin(
     """
     import torch
 
-    if source.checkpoint is None:
-        files = weight_names(source, component, is_half(dtype))
-    else:
-        files = {source.checkpoint: check_checkpoint(source.checkpoint)[component]}
+    files = weights_of(source, component, is_half(dtype))
     network = source.family.make_network(source, component)
     outlines = {
         name: torch.empty(shape, device="meta")
@@ -220,7 +241,7 @@ def _rename(
     weights: Mapping[str, Tensor],
 ) -> Mapping[str, Tensor]:
     """Name weights as the network does."""
-    if source.checkpoint is not None:
+    if source.file_of(component) is not None:
         weights = rename_weights(source, component, weights)
     if component == "vae":
         for old, new in OLD_ATTENTION_NAMES.items():

@@ -27,6 +27,7 @@ class ModelSource:
         vae: The VAE's config.
         scheduler: The content of scheduler_config.json, as StableDiffusionPipeline corrects it.
         saved_scheduler: The same as it was saved.
+        vae_place: A folder or file that holds the VAE's weights instead; None where the model does.
         variant: Of the weight files, as in diffusers: "non_ema"; None prefers those that fit.
         as_saved: Whether configs are taken to the letter; then nothing is corrected.
     """
@@ -43,6 +44,17 @@ class ModelSource:
     saved_scheduler: dict[str, Any]
     as_saved: bool = False
     variant: str | None = None
+    vae_place: Path | None = None
+
+    def file_of(self, part: str) -> Path | None:
+        """Return the single file that holds a part's weights, under the original names."""
+        if part == "vae" and self.vae_place is not None:
+            return self.vae_place if self.vae_place.is_file() else None
+        return self.checkpoint
+
+    def folder_of(self, part: str) -> Path:
+        """Return the folder that holds a part's weights, where no single file does."""
+        return self.vae_place if part == "vae" and self.vae_place else self.folder / part
 
     @property
     def latent_channels(self) -> int:

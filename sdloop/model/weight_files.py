@@ -58,7 +58,8 @@ def weight_files(
     Raises:
         UserError: There are none, only some of the shards, or only formats that can carry code.
     """
-    here = {path.name for path in (source.folder / component).glob("*") if path.is_file()}
+    folder = source.folder_of(component)
+    here = {path.name for path in folder.glob("*") if path.is_file()}
     found = choices(source, component, half, here)
     if source.from_hub:  # its cache may hold one variant of several
         found = [choice for choice in found if here.issuperset(choice[0])] or found
@@ -68,7 +69,7 @@ def weight_files(
         raise UserError(
             f"model = {source.name}: {component}/{lost[0]} is not there, though an index names it"
         )
-    return [source.folder / component / name for name in names], variant
+    return [folder / name for name in names], variant
 
 
 def entries(
@@ -116,7 +117,7 @@ def choices(
     Raises:
         UserError: There are none, or an index is damaged.
     """
-    folder = source.folder / component
+    folder = source.folder_of(component)
     found = [
         (_shards_of(source.name, folder / name) if name.endswith(".json") else [name], variant)
         for name, variant in entries(component, half, names, source.variant)
@@ -233,13 +234,16 @@ def _all_weight_files(
     source: ModelSource, half: bool, components: Iterable[str] = tuple(STEMS)
 ) -> dict[str, Path]:
     """List the files of networks by their names in the model's folder."""
-    if source.checkpoint is not None:
-        return {source.checkpoint.name: source.checkpoint}
-    return {
-        file.relative_to(source.folder).as_posix(): file
-        for component in components
-        for file in weight_files(source, component, half)[0]
-    }
+    found: dict[str, Path] = {}
+    for component in components:
+        single = source.file_of(component)
+        if single is not None:
+            elsewhere = "vae: " if single == source.vae_place else ""
+            found[elsewhere + single.name] = single
+            continue
+        for file in weight_files(source, component, half)[0]:
+            found[f"{component}/{file.name}"] = file
+    return found
 
 
 def _expected_sum(source: ModelSource, name: str, file: Path) -> str | None:

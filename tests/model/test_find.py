@@ -577,6 +577,88 @@ def test_checkpoint_without_a_middle_block_runs_as_in_diffusers(
     assert_run_is_the_pipelines(tiny_config, pipeline, tmp_path)
 
 
+# ---- a VAE from elsewhere ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def other_vae(models, tmp_path):
+    """Return a VAE of the same shape with other weights, and the folder that holds it."""
+    torch.manual_seed(9)
+    vae = AutoencoderKL.from_config({**models.vae.config, "scaling_factor": 0.5}).eval()
+    vae.save_pretrained(tmp_path / "other")
+    return vae, tmp_path / "other"
+
+
+def placed(kind, vae, folder, tmp_path):
+    """Write a VAE as people have them; return what `vae=` is given."""
+    path = tmp_path / "vae.safetensors"
+    original = to_original_vae(vae.state_dict())
+    if kind == "folder":
+        return folder
+    if kind == "model":
+        shutil.move(folder, tmp_path / "whole/vae")
+        return tmp_path / "whole"
+    if kind == "file":
+        shutil.copy(folder / "diffusion_pytorch_model.safetensors", path)
+        return path
+    bare = {name.removeprefix("first_stage_model."): w for name, w in original.items()}
+    weights = bare if kind == "bare" else original
+    save_file({name: weight.contiguous() for name, weight in weights.items()}, path)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["folder", "model", "file", "bare", "original"])
+@pytest.mark.parametrize("checkpoint", [original_clip], indirect=True)
+def test_checkpoint_without_a_vae_takes_one_from_elsewhere(
+    checkpoint, model_folder, models, other_vae, tmp_path, kind
+):
+    vae, folder = other_vae
+    edit_checkpoint(checkpoint, without=("first_stage_model.",))
+    with pytest.raises(UserError, match=r"holds no vae .* say vae=<a VAE's folder or file>"):
+        find(str(checkpoint), str(model_folder))
+    source = find(str(checkpoint), str(model_folder), vae=placed(kind, vae, folder, tmp_path))
+    loaded = load(source, CPU, torch.float32)
+    for name, weight in vae.state_dict().items():
+        assert torch.equal(loaded.vae.state_dict()[name], weight), name
+    assert torch.equal(loaded.unet.conv_in.weight, models.unet.conv_in.weight)
+    config = 0.5 if kind in ("folder", "model") else 0.18215
+    assert source.vae.scaling_factor == config
+
+
+def test_run_with_another_vae_is_told_apart_and_rendered_again(tiny_config, other_vae, tmp_path):
+    _, folder = other_vae
+    assert run_module.main([str(tiny_config), f"vae={folder}", "--dry-run"]) == 0
+    assert run_module.main([str(tiny_config), f"vae={folder}"]) == 0
+    manifest = json.loads((tmp_path / "run/manifest.json").read_text())
+    assert "vae/diffusion_pytorch_model.safetensors" in manifest["weights_sha256"]
+    before = (tmp_path / "run/frames.gif").read_bytes()
+    moved = shutil.move(folder, tmp_path / "moved")
+    assert render_module.main([str(tmp_path / "run")]) == 2
+    assert render_module.main([str(tmp_path / "run"), f"vae={moved}"]) == 0
+    assert (tmp_path / "run/frames.gif").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda path: None, "no such folder or file; allowed: a VAE's folder"),
+        (lambda path: save_file({"a": torch.zeros(1)}, path), r"holds no VAE \(decoder"),
+        (lambda path: path.write_bytes(b"x"), "not a safetensors file"),
+        (lambda path: path.mkdir(), "has no .*config.json"),
+    ],
+)
+def test_what_is_no_vae_is_refused(model_folder, tmp_path, make, said):
+    make(tmp_path / "vae.safetensors")
+    with pytest.raises(UserError, match=said):
+        find(str(model_folder), vae=tmp_path / "vae.safetensors")
+
+
+def test_vae_of_other_latents_is_refused(model_folder, other_vae):
+    edit_json(other_vae[1] / "config.json", latent_channels=16)
+    with pytest.raises(UserError, match="has latent_channels = 16; the model has 4"):
+        find(str(model_folder), vae=other_vae[1])
+
+
 # ---- a VAE that only decodes -------------------------------------------------------------------
 
 
