@@ -14,6 +14,7 @@ from sdloop.machine.errors import UserError, check_type, reason_of
 from sdloop.model.fetch import fetch_weights
 from sdloop.model.single_file import check_checkpoint, check_vae_file, rename_weights
 from sdloop.model.source import ModelSource
+from sdloop.model.tokenizer import load_tokenizer
 from sdloop.model.weight_files import weight_names
 from sdloop.model.weights import read_weights
 
@@ -30,11 +31,6 @@ OLD_ATTENTION_NAMES = {  # of VAEs saved before diffusers 0.13, Stable Diffusion
     ".proj_attn.": ".to_out.0.",
 }
 ENCODER = ("encoder", "quant_conv")  # of a VAE; no run calls it
-TOKENIZER_FILES = {
-    "vocab_file": "vocab.json",
-    "merges_file": "merges.txt",
-    "tokenizer_file": "tokenizer.json",
-}
 
 
 @dataclass(frozen=True)
@@ -87,7 +83,7 @@ def load(source: ModelSource, device: torch.device, dtype: torch.dtype) -> Model
     """
     check_type(source, ModelSource, "source", '; find("bundled") makes one')
     fetch_weights(source, is_half(dtype))
-    tokenizer = _load_tokenizer(source)
+    tokenizer = load_tokenizer(source)
     with ThreadPoolExecutor() as pool:
         finish = {part: _begin(source, part, device, dtype, pool) for part in source.family.parts}
         text_encoder, unet, vae = finish["text_encoder"](), finish["unet"](), finish["vae"]()
@@ -129,33 +125,6 @@ def compile_networks(models: Models) -> None:
     """
     models.unet.compile(dynamic=False)
     models.vae.decoder.compile(dynamic=False)
-
-
-def _load_tokenizer(source: ModelSource) -> CLIPTokenizer:
-    """Load the tokenizer; its words must all be in the text encoder's table."""
-    from sdloop.model.libraries import CLIPTokenizer
-
-    try:
-        folder = source.folder / "tokenizer"
-        # said here, so that a config cannot lead elsewhere
-        files = {key: _path_in(folder, name) for key, name in TOKENIZER_FILES.items()}
-        tokenizer = CLIPTokenizer.from_pretrained(
-            folder, local_files_only=True, trust_remote_code=False, **files
-        )
-        largest = max(tokenizer.get_vocab().values())
-    except Exception as error:  # damaged files raise whatever their parsers do
-        raise _misfit(source, "tokenizer", error) from None
-    if largest >= source.text.vocab_size:
-        raise UserError(
-            f"model = {source.name}: tokenizer numbers its tokens up to {largest}; the text "
-            f"encoder knows {source.text.vocab_size}"
-        )
-    return tokenizer
-
-
-def _path_in(folder: Path, name: str) -> str | None:
-    """Return a file's path, if it is there."""
-    return str(folder / name) if (folder / name).is_file() else None
 
 
 def weights_of(
