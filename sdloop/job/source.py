@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sdloop.job.config import model_of
-from sdloop.machine.errors import shown
+from sdloop.machine.errors import UserError, shown
 from sdloop.model.find import find
 from sdloop.sampler.scheduler_config import SchedulerSettings, override, read_settings, read_values
 
@@ -40,7 +40,12 @@ def settings_of(config: RunConfig, source: ModelSource) -> SchedulerSettings:
         UserError: The scheduler is not supported, or has no such option.
     """
     given = config.scheduler
-    settings = read_settings(source.scheduler, _named(config))
+    try:
+        settings = read_settings(source.scheduler, _named(config))
+    except UserError as error:
+        if not source.as_saved:
+            raise
+        raise UserError(f"{error}; model_as_saved=false corrects what the pipeline does") from None
     return override(settings, {key: getattr(given, key) for key in OVERRIDABLE})
 
 
