@@ -111,8 +111,9 @@ def _describe(prepared: Prepared, listen: Listener) -> str:
 
     plan = settle(prepared)
     ledgers = estimate(plan)
-    for line in shortages(ledgers, rooms_of(plan.device)):
-        listen(Warned(line))
+    for line in (plan.correction, *shortages(ledgers, rooms_of(plan.device))):
+        if line is not None:
+            listen(Warned(line))
     comments = textwrap.indent("\n".join(map(str, ledgers)), "# ")
     return f"{dump_config(prepared.config)}{comments}\n"
 

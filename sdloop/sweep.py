@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None, *, owns_process: bool = False) 
     def command() -> None:
         from sdloop.cli.console import listener
         from sdloop.job.many.sweep import load_sweep
-        from sdloop.job.many.sweeper import Sweeper, prepare_all
+        from sdloop.job.many.sweeper import Sweeper, corrections_of, prepare_all
 
         if len(paths) != 1:
             raise UserError("one sweep at a time; for example: configs/sweep.yaml")
@@ -61,8 +61,11 @@ def main(arguments: Sequence[str] | None = None, *, owns_process: bool = False) 
         prepared = prepare_all(sweep)
         listen = listener(options.quiet, owns_process)
         if options.dry_run:
+            from sdloop.job.events import Warned
             from sdloop.job.many.estimate import describe
 
+            for line in corrections_of(prepared):
+                listen(Warned(line))
             print(describe(sweep, prepared, options.batch), end="")
             return
         sweeper = Sweeper(listen, options.overwrite, options.batch)

@@ -15,13 +15,14 @@ SMALLEST_PX, LARGEST_PX = 8, 8192
 LONGEST_PROMPT = 10_000  # characters; text encoders read some 300
 LONGEST_PATH = 4096
 SHOWN_KEYS = ("decode", "difference", "measure", "export")  # no row of a run depends on these
+MODEL_KEYS = ("model", "model_config_from", "model_as_saved", "model_variant", "vae")  # for `find`
 # what `render` may change: what is drawn, the device and dtype that decode, where the model is now
-RENDER_KEYS = (*SHOWN_KEYS, "device", "dtype", "model", "model_config_from")
+RENDER_KEYS = (*SHOWN_KEYS, "device", "dtype", "model", "model_config_from", "vae")
 
 
 def _check_text(text: str) -> str:
     """Refuse control characters other than line ends and tabs, and lone surrogates."""
-    return _without_controls(text, allowed="\n\t")
+    return _without_controls(text, allowed="\r\n\t")
 
 
 def _listed(value: object) -> object:
@@ -81,6 +82,7 @@ class SchedulerConfig(_Frozen):
 
     type: Annotated[str, AfterValidator(_check_sampler)] = "model"
     num_steps: Annotated[int, Field(ge=1, le=1000)] = 50
+    prediction_type: Literal["epsilon", "v_prediction", "sample", "flow_prediction"] | None = None
     timestep_spacing: Literal["leading", "linspace", "trailing"] | None = None
     steps_offset: Annotated[int, Field(ge=0, le=999)] | None = None
     set_alpha_to_one: bool | None = None
@@ -140,6 +142,14 @@ class RunConfig(_Frozen):
     negative_prompt: Prompt = ""
     model: PathText = "bundled"
     model_config_from: PathText | None = None
+    model_as_saved: bool = False
+    model_variant: (
+        Annotated[
+            str, Field(pattern=r"^[A-Za-z0-9_-]{1,32}$", description="letters, digits, _ and -")
+        ]
+        | None
+    ) = None
+    vae: PathText | None = None
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     height: Size | None = None
     width: Size | None = None
@@ -159,6 +169,11 @@ class RunConfig(_Frozen):
     def guided(self) -> bool:
         """Tell whether the network evaluates both halves, [uncond, cond]."""
         return self.guidance_scale != 1
+
+
+def model_of(config: RunConfig) -> tuple[Any, ...]:
+    """Return what tells which model a config means."""
+    return tuple(getattr(config, key) for key in MODEL_KEYS)
 
 
 def identity_of(config: RunConfig) -> dict[str, Any]:

@@ -10,11 +10,12 @@ from sdloop.job.config import RunConfig, check_path
 from sdloop.job.config_errors import cut, explain_error
 from sdloop.machine.documents import parse_yaml, read_file
 from sdloop.machine.errors import UserError, shown
+from sdloop.machine.files import AnyPath, as_path
 
 DROPPED_CAPTURES = ("eps_uncond", "eps_cond")  # Trajectory.eps() returns both
 
 
-def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
+def load_config(path: AnyPath, overrides: Sequence[str] = ()) -> RunConfig:
     """Read a config file and apply overrides to it.
 
     Args:
@@ -27,8 +28,11 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
 
     Raises:
         UserError: One line that names the file, the key, the value and what is allowed.
+        TypeError: An argument is of another type.
     """
-    path = Path(path)
+    path = as_path(path, "path")
+    if isinstance(overrides, str) or not all(isinstance(each, str) for each in overrides):
+        raise TypeError('overrides: must be a list of texts, such as ["seed=3"]')
     values, text = read_values(path, overrides)
     return check_values(values, path, text, overrides)
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from sdloop.job.config import RunConfig
-from sdloop.job.plan import settings_of
-from sdloop.model.find import find
+from sdloop.job.source import settings_of, source_of
 from sdloop.sampler.explain import explain
 from sdloop.sampler.methods import find_method
 
@@ -26,5 +25,5 @@ def explain_sampler(name: str, config: RunConfig) -> str:
         find_method(name)  # refuse a wrong name before searching for a model
     scheduler = config.scheduler.model_copy(update={"type": name})
     config = config.model_copy(update={"scheduler": scheduler})
-    source = find(config.model, config.model_config_from)
+    source = source_of(config)
     return explain(settings_of(config, source), scheduler.num_steps)

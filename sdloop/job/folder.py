@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from sdloop.job.config import RunConfig
 from sdloop.job.config_file import load_config
+from sdloop.machine.files import as_path
 from sdloop.show.file_names import (
     ANIMATIONS,
     COMMITMENT_FILE,
@@ -106,6 +107,14 @@ class RunFolder:
     """
 
     folder: Path
+
+    def __post_init__(self) -> None:
+        """Take a text for a path, too.
+
+        Raises:
+            TypeError: It is neither.
+        """
+        object.__setattr__(self, "folder", as_path(self.folder, "folder"))
 
     @property
     def config(self) -> RunConfig:

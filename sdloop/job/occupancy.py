@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from sdloop.job.plan import Plan
 
 LOCK_FILE = ".lock"
+NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK)
 # every run's config holds these, a user's hardly ever all
 WRITTEN_KEYS = {
     *("prompt", "negative_prompt", "model", "seed", "height", "width", "guidance_scale"),
@@ -44,7 +46,8 @@ def occupy(folder: Path, key: str = "output =") -> Iterator[None]:
         key: The key or option that named it, for messages.
 
     Raises:
-        UserError: The folder cannot be written to, or another process holds it.
+        UserError: The folder cannot be written to, another process holds it, or its file system
+            has no locks.
     """
     check_writable(folder, key)
     is_new = not folder.exists()
@@ -57,6 +60,13 @@ def occupy(folder: Path, key: str = "output =") -> Iterator[None]:
             raise UserError(
                 f"{key} {folder}: another process is working there; wait for it or use another "
                 "folder"
+            ) from None
+        except (NotImplementedError, OSError) as error:
+            if isinstance(error, OSError) and error.errno not in NO_LOCKS:
+                raise
+            raise UserError(
+                f"{key} {folder}: its file system has no locks (flock), by which another process "
+                "is kept out; use a folder on another one"
             ) from None
         _tidy(folder)
         yield

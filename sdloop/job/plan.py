@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sdloop.job.config import LARGEST_PX, SMALLEST_PX, RunConfig, identity_of
-from sdloop.machine.device import check_device, choose_device, is_half, name_of
-from sdloop.machine.errors import UserError
+from sdloop.job.source import OVERRIDABLE, correction_of, settings_of, source_of
+from sdloop.machine.device import check_compiler, check_device, choose_device, is_half, name_of
+from sdloop.machine.errors import UserError, check_type
 from sdloop.machine.files import expanded
-from sdloop.model.find import find
 from sdloop.sampler.methods import make_table
-from sdloop.sampler.scheduler_config import SchedulerSettings, override, read_settings
 from sdloop.show.figure.limits import check_delays, fitting_scale
 from sdloop.show.mask import read_mask
 
@@ -28,14 +27,6 @@ if TYPE_CHECKING:
 
 DEFAULT_STAGES = 5
 SMALL_PX = 256  # without a scale, pictures are enlarged to about this size
-OVERRIDABLE = (
-    "timestep_spacing",
-    "steps_offset",
-    "set_alpha_to_one",
-    "skip_prk_steps",
-    "sigmas",
-    "eta",
-)
 
 
 @dataclass(frozen=True)
@@ -53,6 +44,7 @@ class Prepared:
         scale: The factor by which pictures are enlarged.
         stages: The rows that the strip shows and the page marks.
         mask: Where the object is, bool (H, W); None guesses it from the last frame.
+        correction: What is not taken to the letter of the model's configs, in one line.
     """
 
     config: RunConfig
@@ -65,6 +57,7 @@ class Prepared:
     scale: int
     stages: tuple[int, ...]
     mask: NDArray[np.bool_] | None
+    correction: str | None
 
 
 @dataclass(frozen=True)
@@ -108,11 +101,13 @@ def prepare(config: RunConfig, source: ModelSource | None = None) -> Prepared:
 
     Raises:
         UserError: Something in the config does not fit; the message says what.
+        TypeError: `config` is not a RunConfig.
     """
+    check_type(config, RunConfig, "config", '; load_config("x.yaml") makes one')
     check_device(config.device)
     if "mp4" in config.export.formats and find_spec("av") is None:
         raise UserError("export.formats = mp4: needs PyAV; pip install 'sdloop[mp4]'")
-    source = source or find(config.model, config.model_config_from)
+    source = source or source_of(config)
     size = _size(config, source)
     settings = settings_of(config, source)
     table = make_table(settings, config.scheduler.num_steps)
@@ -146,6 +141,7 @@ def prepare(config: RunConfig, source: ModelSource | None = None) -> Prepared:
         scale=scale,
         stages=stages,
         mask=mask,
+        correction=correction_of(config, source),
     )
 
 
@@ -159,9 +155,12 @@ def settle(prepared: Prepared) -> Plan:
         The plan.
 
     Raises:
-        UserError: torch cannot use this device.
+        UserError: torch cannot use this device, or lacks what it compiles with.
     """
+    check_type(prepared, Prepared, "prepared", "; prepare(config) makes one")
     device, dtype = choose_device(prepared.config.device, prepared.config.dtype)
+    if prepared.config.compile:
+        check_compiler(device)
     named = {"device": str(device), "dtype": name_of(dtype)}
     settled = vars(prepared) | {"config": prepared.config.model_copy(update=named)}
     return Plan(**settled | {"device": device, "dtype": dtype})
@@ -187,17 +186,6 @@ def _size(config: RunConfig, source: ModelSource) -> tuple[int, int]:
         if pixels % factor:
             raise UserError(f"{key} = {pixels}: allowed: multiples of {factor}, the VAE's factor")
     return height, width
-
-
-def settings_of(config: RunConfig, source: ModelSource) -> SchedulerSettings:
-    """Override the values of a model's scheduler with those of a config.
-
-    Raises:
-        UserError: The scheduler is not supported, or has no such option.
-    """
-    given = config.scheduler
-    settings = read_settings(source.scheduler, None if given.type == "model" else given.type)
-    return override(settings, {key: getattr(given, key) for key in OVERRIDABLE})
 
 
 def _check_stages(config: RunConfig, rows: int) -> None:

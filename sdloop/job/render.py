@@ -12,10 +12,10 @@ from sdloop.job.events import Listener, Stages, warn
 from sdloop.job.folder import CONFIG_FILE, MANIFEST_FILE, TRAJECTORY_FILE, RunFiles
 from sdloop.job.occupancy import occupy, remove_exports
 from sdloop.job.plan import Plan, Prepared, prepare, settle
+from sdloop.job.source import source_of
 from sdloop.machine.documents import parse_json, read_file
 from sdloop.machine.errors import UserError
-from sdloop.machine.files import check_writable
-from sdloop.model.find import find
+from sdloop.machine.files import AnyPath, as_path, check_writable
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sdloop.sampler.trajectory import Trajectory
 
 
-def render_run(folder: str | Path, overrides: Sequence[str], listen: Listener = warn) -> None:
+def render_run(folder: AnyPath, overrides: Sequence[str], listen: Listener = warn) -> None:
     """Make every export of a run again.
 
     Args:
@@ -38,7 +38,7 @@ def render_run(folder: str | Path, overrides: Sequence[str], listen: Listener = 
     from sdloop.job.manifest import update_manifest
     from sdloop.job.present import export_run
 
-    stages, folder = Stages(listen), Path(folder)
+    stages, folder = Stages(listen), as_path(folder, "folder")
     _check_holds_run(folder)
     with occupy(folder, "run folder"):
         plan, trajectory, vae = _open(folder, overrides, stages)
@@ -50,8 +50,8 @@ def render_run(folder: str | Path, overrides: Sequence[str], listen: Listener = 
 
 
 def render_page(
-    path: str | Path,
-    folders: Sequence[str | Path],
+    path: AnyPath,
+    folders: Sequence[AnyPath],
     overrides: Sequence[str],
     listen: Listener = warn,
 ) -> None:
@@ -70,12 +70,12 @@ def render_page(
     from sdloop.job.present import page_run, show
     from sdloop.show.page.page import write_page
 
-    path = Path(path)
+    path = as_path(path, "path")
     if path.suffix.lower() not in (".html", ".htm"):
         raise UserError(f"--page {path}: must end in .html")
     check_writable(path.parent, "--page")
     stages, runs = Stages(listen), []
-    for folder in map(Path, folders):
+    for folder in [as_path(each, "folders") for each in folders]:
         plan, trajectory, vae = _open(folder, overrides, stages)
         runs.append(page_run(plan, folder, show(plan, trajectory, vae, stages)))
     with stages.stage("page"):
@@ -105,7 +105,7 @@ def _open(
     trajectory = Trajectory.load(folder / TRAJECTORY_FILE, latents_shape)
     if trajectory.timesteps.tolist() != plan.table.timesteps.tolist():
         raise UserError(f"{folder}: {TRAJECTORY_FILE} was not made with {CONFIG_FILE}'s scheduler")
-    if "model" in keys:
+    if "model" in keys or "vae" in keys:
         _check_vae(folder / MANIFEST_FILE, plan)
     with stages.stage("load"):
         vae = load_vae(plan.source, plan.device, plan.dtype)
@@ -115,7 +115,7 @@ def _open(
 def _prepare(config: RunConfig) -> Prepared:
     """Prepare a saved run; where its model cannot be found, say how to name another place."""
     try:
-        source = find(config.model, config.model_config_from)
+        source = source_of(config)
     except UserError as error:
         raise UserError(f"{error}; if the model has moved, set model=<where it is>") from None
     return prepare(config, source)

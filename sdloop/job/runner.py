@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
 
 from sdloop.job.config import write_config
 from sdloop.job.events import Listener, Noted, Stages, Warned, warn
@@ -14,6 +13,7 @@ from sdloop.job.folder import (
     TRAJECTORY_FILE,
     RunFolder,
 )
+from sdloop.job.loader import Loader
 from sdloop.job.occupancy import (
     check_made_with,
     check_overwritable,
@@ -24,9 +24,7 @@ from sdloop.job.occupancy import (
     occupy,
 )
 from sdloop.job.plan import Plan, Prepared, settle
-
-if TYPE_CHECKING:
-    from sdloop.job.engine import Engine
+from sdloop.machine.errors import check_type
 
 
 class Runner:
@@ -45,7 +43,7 @@ class Runner:
         """
         self._listen = listen
         self._overwrite = overwrite
-        self._engine: Engine | None = None
+        self._loader = Loader()
         self._lock = threading.RLock()
 
     def run(self, prepared: Prepared) -> RunFolder:
@@ -60,6 +58,7 @@ class Runner:
         Raises:
             UserError: Something in the config does not fit the machine or the folder.
         """
+        check_type(prepared, Prepared, "prepared", "; prepare(config) makes one")
         stages = Stages(self._listen)
         with self._lock, occupy(prepared.folder):
             with stages.stage("import"):
@@ -83,9 +82,10 @@ class Runner:
             from sdloop.job.present import export_run
             from sdloop.job.sample import open_progress, sample
 
-        for line in find_shortages(plan, rooms_of(plan.device)):
-            self._listen(Warned(line))
-        engine = self._load(plan, stages)
+        for line in (plan.correction, *find_shortages(plan, rooms_of(plan.device))):
+            if line is not None:
+                self._listen(Warned(line))
+        engine = self._loader.engine_of(plan, stages)
         folder = plan.folder
         with open_progress(plan, engine) as progress:
             if progress.returned:
@@ -101,20 +101,6 @@ class Runner:
         facts = made_with(plan, weights_sha256)
         write_manifest(folder / MANIFEST_FILE, plan, facts, stages.timings_ms, shown)
         progress.discard()
-
-    def _load(self, plan: Plan, stages: Stages) -> Engine:
-        """Load a model, or reuse the loaded one."""
-        with stages.stage("import"):
-            from sdloop.job.engine import Engine
-            from sdloop.model.fetch import fetch_weights
-        fetch_weights(
-            plan.source, plan.half, watch=lambda total: stages.stage("fetch", total, unit="B")
-        )
-        with stages.stage("load"):
-            if self._engine is None or not self._engine.serves(plan):
-                self._engine = None  # free the old engine before loading the next
-                self._engine = Engine.start(plan)
-        return self._engine
 
 
 def _is_finished(plan: Plan) -> bool:

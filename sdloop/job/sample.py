@@ -13,8 +13,9 @@ from sdloop.job.folder import PROGRESS_FILE
 from sdloop.job.forecast import no_room_for_loop
 from sdloop.job.manifest import made_with
 from sdloop.job.progress import Progress
-from sdloop.machine.device import free_bytes, name_of
-from sdloop.machine.errors import UserError, shown
+from sdloop.job.texts import encode, unused_texts
+from sdloop.machine.device import free_bytes, in_dtype
+from sdloop.machine.errors import UserError
 from sdloop.machine.memory import is_out_of_memory
 from sdloop.model.predictor import UNetPredictor
 from sdloop.model.weight_files import stamp_weights
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 
     from sdloop.job.engine import Engine
     from sdloop.job.plan import Plan
-    from sdloop.model.family import Conditioning
     from sdloop.sampler.table import Table
 
 
@@ -109,7 +109,10 @@ def sample(plan: Plan, engine: Engine, progress: Progress, stages: Stages) -> Tr
         UserError: The text encoder or the UNet returned a value that is not finite.
         OutOfMemory: There is not enough memory for this size; the message names one that fits.
     """
-    conditioning = _encode(plan, engine, stages)
+    for line in unused_texts(plan, engine):
+        stages.listen(Warned(line))
+    with stages.stage("text"):
+        conditioning = encode(plan, engine)
     rows, kept = len(plan.table), len(progress.returned)
     with stages.stage("denoise", rows, kept) as advance:
         denoised = None
@@ -159,30 +162,8 @@ def not_finite(plan: Plan, row: int) -> UserError:
     """Make the error that names the row whose values are not finite."""
     return UserError(
         f"denoise: row {row} (timestep {plan.table.timesteps[row]:g}) gave values that are "
-        f"not finite in {name_of(plan.dtype)}; try dtype=float32"
+        f"not finite in {in_dtype(plan.dtype)}"
     )
-
-
-def _encode(plan: Plan, engine: Engine, stages: Stages) -> Conditioning:
-    """Encode the prompts, and warn if one is cut or has no effect."""
-    config = plan.config
-    texts = {"prompt": config.prompt}
-    if plan.guided:
-        texts["negative_prompt"] = config.negative_prompt
-    elif config.negative_prompt:
-        stages.listen(Warned("negative_prompt: has no effect with guidance_scale 1"))
-    if config.guidance_rescale and not plan.guided:
-        stages.listen(Warned("guidance_rescale: has no effect with guidance_scale 1"))
-    for key, text in texts.items():
-        cut = engine.family.words_cut(engine.models, text)
-        if cut:
-            limit = engine.family.token_limit(engine.models)
-            left_out = shown(" ".join(cut))
-            message = f"{key}: longer than the model's {limit} tokens; left out: {left_out}"
-            stages.listen(Warned(message))
-    with stages.stage("text"):
-        negative = [config.negative_prompt] if plan.guided else None
-        return engine.family.encode_text(engine.models, [config.prompt], negative)
 
 
 def _told(

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import platform
+import shlex
+import shutil
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from sdloop.machine.errors import UserError
@@ -62,6 +66,28 @@ def choose_device(name: str, dtype_name: str) -> tuple[torch.device, torch.dtype
     return device, getattr(torch, dtype_name)
 
 
+def check_compiler(device: torch.device) -> None:
+    """Refuse to let torch.compile begin where it lacks what it translates with.
+
+    Args:
+        device: That the networks run on.
+
+    Raises:
+        UserError: Names what is missing.
+    """
+    if device.type == "cuda":
+        if find_spec("triton") is None:
+            raise UserError("compile = true: needs triton on CUDA; pip install triton")
+        return
+    usual = {"Darwin": "clang++", "Windows": "cl"}.get(platform.system(), "g++")
+    wanted = (shlex.split(os.environ.get("CXX", "")) or [usual])[-1]
+    if shutil.which(wanted) is None:
+        raise UserError(
+            f"compile = true: needs a C++ compiler, and there is no {wanted}; install it, name "
+            "another in CXX, or say compile=false"
+        )
+
+
 def is_half(dtype: torch.dtype) -> bool:
     """Tell whether a dtype has half precision: two bytes, float16 or bfloat16."""
     return dtype.itemsize == 2
@@ -70,6 +96,11 @@ def is_half(dtype: torch.dtype) -> bool:
 def name_of(dtype: torch.dtype) -> str:
     """Return a dtype's name as the config spells it, such as "float16"."""
     return str(dtype).removeprefix("torch.")
+
+
+def in_dtype(dtype: torch.dtype) -> str:
+    """Name a dtype whose values are not finite, and a wider one to try, if there is one."""
+    return f"{name_of(dtype)}; try dtype=float32" if is_half(dtype) else name_of(dtype)
 
 
 def free_bytes(device: torch.device) -> int | None:

@@ -27,6 +27,7 @@ _FLOAT = re.compile(
     r"^([-+]?(\.[0-9]+|[0-9][0-9_]*\.[0-9]*|[0-9][0-9_]*(?=[eE]))([eE][-+]?[0-9]+)?"
     r"|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN))$"
 )
+_PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")  # JSON's way to write U+10000 and up
 _QUOTABLE = "mapping values are not allowed here"  # what PyYAML says of an unquoted ": "
 
 
@@ -159,6 +160,11 @@ def spelling_at(text: str, keys: Sequence[str]) -> str | None:
     return node.value if isinstance(node, yaml.ScalarNode) else None
 
 
+def _joined(pair: re.Match[str]) -> str:
+    """Make one character of the two halves that UTF-16 cuts it into."""
+    return pair[0].encode("utf-16", "surrogatepass").decode("utf-16")
+
+
 def _no_constant(name: str) -> None:
     """Refuse NaN and the infinities, which Python reads although they are not JSON."""
     raise ValueError(f"{name} is not a JSON number")
@@ -215,10 +221,11 @@ class _PlainLoader(yaml.SafeLoader):
         return node
 
     def construct_scalar(self, node: yaml.ScalarNode | yaml.MappingNode) -> Any:  # noqa: ANN401 - as PyYAML's
-        """Read a scalar; refuse a number of absurd length."""
+        """Read a scalar: refuse a number of absurd length, join JSON's surrogate pairs."""
         if len(node.value) > LONGEST_NUMBER and not node.tag.endswith(":str"):
             raise _refusal(f"a number of {len(node.value)} digits", node)
-        return super().construct_scalar(node)
+        value = super().construct_scalar(node)
+        return _PAIR.sub(_joined, value) if isinstance(value, str) else value
 
     def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
         """Read an integer; unlike in YAML 1.1, a leading zero does not make it octal."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import reprlib
+from types import UnionType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -34,6 +35,23 @@ def printable(text: str) -> str:
 def shown(value: object) -> str:
     """Return a value's repr, cut to a length and depth that fit in a message."""
     return _ECHO.repr(value)
+
+
+def check_type(value: object, kind: type | UnionType, argument: str, hint: str = "") -> None:
+    """Tell a caller which argument is of a wrong type, before anything else goes wrong.
+
+    Args:
+        value: What was passed.
+        kind: What it must be.
+        argument: Its name.
+        hint: How to come by the right thing.
+
+    Raises:
+        TypeError: It is something else.
+    """
+    if not isinstance(value, kind):
+        wanted = getattr(kind, "__name__", None) or str(kind)
+        raise TypeError(f"{argument}: must be {wanted}, not {type(value).__name__}{hint}")
 
 
 def reason_of(error: BaseException) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from sdloop.machine.errors import UserError, reason_of
 
+AnyPath = str | os.PathLike[str]
 MARK = ".unfinished"  # in the names of files still being written
 
 
@@ -58,6 +59,27 @@ def naming(path: Path, instead_of: Path | None = None) -> Iterator[None]:
         if error.errno is None or error.filename not in (None, str(instead_of)):
             raise
         raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
+
+
+def as_path(value: AnyPath, argument: str) -> Path:
+    """Take what a caller passes for a path.
+
+    Args:
+        value: A text or a path; a leading ~ stays as it is.
+        argument: The argument's name, for the message.
+
+    Returns:
+        The path.
+
+    Raises:
+        TypeError: It is neither.
+    """
+    if isinstance(value, str | os.PathLike):
+        try:
+            return Path(value)
+        except TypeError:  # a path of bytes
+            pass
+    raise TypeError(f"{argument}: must be a path or a text, not {type(value).__name__}")
 
 
 def expanded(name: str, key: str) -> Path:

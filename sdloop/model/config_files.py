@@ -8,10 +8,11 @@ no such model has.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
 from sdloop.machine.documents import parse_json, read_file
 from sdloop.machine.errors import UserError, explain
@@ -24,25 +25,37 @@ Kernel = Literal[1, 3, 5, 7]
 SampleSide = Annotated[int, Field(ge=1, le=1024)]
 Activation = Literal["silu", "swish", "mish", "gelu", "relu"]
 MAX_BLOCKS = 6
+LARGE_SIDE = 64  # of the latents that Stable Diffusion 1.x was trained on
+_RELEASE = re.compile(r"v?(\d+)(?:\.(\d+))?")
+
+NO_ARGUMENTS = ("class_name", "diffusers_version", "model_type", "quantization_config")
 
 T = TypeVar("T")
 PerBlock = Annotated[tuple[T, ...], Field(min_length=1, max_length=MAX_BLOCKS)]
 
 
 class Part(BaseModel):
-    """A config file; keys that are not listed are left out."""
+    """A config file; keys that are not listed are kept apart (`config_keys.py`)."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
 
     def arguments(self) -> dict[str, Any]:
         """Return what the file said, as arguments of the network's class."""
-        return self.model_dump(exclude_unset=True, exclude={"class_name", "model_type"})
+        listed = (type(self).model_fields.keys() - set(NO_ARGUMENTS)) & self.model_fields_set
+        return self.model_dump(include=listed)
 
 
-class UNetConfig(Part):
+class Network(Part):
+    """The config of a network."""
+
+    quantization_config: None = None
+
+
+class UNetConfig(Network):
     """unet/config.json."""
 
     class_name: Literal["UNet2DConditionModel"] = Field("UNet2DConditionModel", alias="_class_name")
+    diffusers_version: str = Field("", alias="_diffusers_version")
     sample_size: SampleSide | tuple[SampleSide, SampleSide] | None = None
     in_channels: Channels = 4
     out_channels: Channels = 4
@@ -97,8 +110,18 @@ class UNetConfig(Part):
     mid_block_only_cross_attention: bool | None = None
     cross_attention_norm: None = None
 
+    @property
+    def is_sized_too_small(self) -> bool:
+        """Tell whether StableDiffusionPipeline takes the sample size for 64.
 
-class VaeConfig(Part):
+        Before diffusers 0.9.0 the default of 32 was saved for networks trained on 64.
+        """
+        release = _RELEASE.match(self.diffusers_version)
+        is_old = release is not None and (int(release[1]), int(release[2] or 0)) < (0, 9)
+        return is_old and isinstance(self.sample_size, int) and self.sample_size < LARGE_SIDE
+
+
+class VaeConfig(Network):
     """vae/config.json."""
 
     class_name: Literal["AutoencoderKL"] = Field("AutoencoderKL", alias="_class_name")
@@ -114,8 +137,6 @@ class VaeConfig(Part):
     sample_size: Annotated[int, Field(ge=1, le=8192)] = 32
     scaling_factor: Annotated[float, Field(gt=1e-4, le=1e4)] = 0.18215
     shift_factor: Annotated[float, Field(ge=-1e4, le=1e4)] | None = None
-    latents_mean: None = None
-    latents_std: None = None
     force_upcast: bool = True
     use_quant_conv: bool = True
     use_post_quant_conv: bool = True
@@ -131,10 +152,10 @@ class VaeConfig(Part):
         return self.force_upcast and "force_upcast" in self.model_fields_set
 
 
-class TextConfig(Part):
+class TextConfig(Network):
     """text_encoder/config.json."""
 
-    model_type: Literal["clip_text_model"] = "clip_text_model"
+    model_type: Literal["clip_text_model", "clip"] = "clip_text_model"
     vocab_size: Annotated[int, Field(ge=1, le=1_000_000)] = 49408
     hidden_size: Width = 512
     intermediate_size: Annotated[int, Field(ge=1, le=65536)] = 2048
@@ -144,18 +165,22 @@ class TextConfig(Part):
     hidden_act: Literal["quick_gelu", "gelu", "gelu_new", "gelu_pytorch_tanh"] = "quick_gelu"
     layer_norm_eps: Epsilon = 1e-5
     use_attention_mask: bool = False
+    per_layer_config: None = None
 
 
 class TokenizerConfig(Part):
-    """tokenizer/tokenizer_config.json, as far as it could lead to other files or huge texts."""
+    """tokenizer/tokenizer_config.json, as far as it could lead to other files or huge texts.
 
-    model_max_length: Annotated[int, Field(ge=3, le=4096)]
+    All else is read by transformers' own CLIPTokenizer, which the pipeline has, too.
+    """
+
+    model_max_length: Annotated[int, Field(ge=3, le=4096)] = Field(
+        validation_alias=AliasChoices("model_max_length", "max_len")
+    )
     fast_tokenizer_files: None = None
     init_inputs: Annotated[tuple[None, ...], Field(max_length=0)] = ()
     auto_map: None = None
-    vocab_file: None = None
-    merges_file: None = None
-    tokenizer_file: None = None
+    gguf_file: None = None
 
 
 P = TypeVar("P", bound=Part)
@@ -196,8 +221,11 @@ def read_part(name: str, path: Path, kind: type[P]) -> P:
     Raises:
         UserError: As of `read_json`, or a value is not supported; the message names it.
     """
+    values = read_json(name, path)
+    if kind is TextConfig and isinstance(values.get("text_config"), dict):
+        values = values["text_config"]  # of a whole CLIP, as transformers reads it
     try:
-        return kind.model_validate(read_json(name, path))
+        return kind.model_validate(values)
     except ValidationError as error:
         raise UserError(
             f"model = {name}: {path.parent.name} has {explain(error)}; supported is the layout of "

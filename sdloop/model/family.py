@@ -90,8 +90,13 @@ class Family(Protocol):
     def parts(self) -> Mapping[str, str]:
         """Name each part's folder, and the stem of its weight files."""
 
-    def check(self, name: str, folder: Path) -> ModelSource:
+    def check(self, name: str, folder: Path, as_saved: bool = False) -> ModelSource:
         """Read a model's configs and refuse what the loop cannot do; nothing is loaded.
+
+        Args:
+            name: As the user gave it.
+            folder: That holds the configs.
+            as_saved: Correct nothing that the family's pipeline corrects on loading.
 
         Raises:
             UserError: Names the part, the key and what is supported.
@@ -157,8 +162,8 @@ class Family(Protocol):
             UserError: Values of the decoder's config do not go together.
         """
 
-    def words_cut(self, models: Models, prompt: str) -> list[str]:
-        """List the words at a prompt's end that the text encoder does not see."""
+    def text_cut(self, models: Models, prompt: str) -> str:
+        """Spell what the text encoder does not see of a prompt's end."""
 
     def token_limit(self, models: Models) -> int:
         """Return how many tokens the text encoder sees, begin and end among them."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from sdloop.machine.errors import UserError
 from sdloop.model.hub import Repository, Watch
 from sdloop.model.hub_client import Unreachable
-from sdloop.model.weight_files import STEMS, choices, entries, no_weights
+from sdloop.model.weight_files import STEMS, check_variant, choices, entries, no_weights
 
 if TYPE_CHECKING:
     from sdloop.model.source import ModelSource
@@ -71,8 +71,11 @@ def fetch_weights(
     if not source.from_hub:
         return
     repository = Repository.cached(source.name, source.folder)
+    check_variant(source, lambda component: _names_in(component, repository.files))
     offered: list[list[list[str]]] = []
     for component in components:
+        if component == "vae" and source.vae_place is not None:
+            continue
         found = choices(source, component, half, _names_in(component, repository.files))
         offered.append([[f"{component}/{name}" for name in names] for names, _ in found])
     try:

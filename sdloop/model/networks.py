@@ -6,13 +6,15 @@ import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sdloop.machine.device import is_half
-from sdloop.machine.errors import UserError, reason_of
+from sdloop.machine.errors import UserError, check_type, reason_of
 from sdloop.model.fetch import fetch_weights
-from sdloop.model.single_file import check_checkpoint, rename_weights
+from sdloop.model.single_file import check_checkpoint, check_vae_file, rename_weights
 from sdloop.model.source import ModelSource
+from sdloop.model.tokenizer import load_tokenizer
 from sdloop.model.weight_files import weight_names
 from sdloop.model.weights import read_weights
 
@@ -28,6 +30,7 @@ OLD_ATTENTION_NAMES = {  # of VAEs saved before diffusers 0.13, Stable Diffusion
     ".value.": ".to_v.",
     ".proj_attn.": ".to_out.0.",
 }
+ENCODER = ("encoder", "quant_conv")  # of a VAE; no run calls it
 
 
 @dataclass(frozen=True)
@@ -78,8 +81,9 @@ def load(source: ModelSource, device: torch.device, dtype: torch.dtype) -> Model
     Raises:
         UserError: The weights cannot be had or do not fit their configs.
     """
+    check_type(source, ModelSource, "source", '; find("bundled") makes one')
     fetch_weights(source, is_half(dtype))
-    tokenizer = _load_tokenizer(source)
+    tokenizer = load_tokenizer(source)
     with ThreadPoolExecutor() as pool:
         finish = {part: _begin(source, part, device, dtype, pool) for part in source.family.parts}
         text_encoder, unet, vae = finish["text_encoder"](), finish["unet"](), finish["vae"]()
@@ -123,23 +127,28 @@ def compile_networks(models: Models) -> None:
     models.vae.decoder.compile(dynamic=False)
 
 
-def _load_tokenizer(source: ModelSource) -> CLIPTokenizer:
-    """Load the tokenizer; its words must all be in the text encoder's table."""
-    from sdloop.model.libraries import CLIPTokenizer
+def weights_of(
+    source: ModelSource, part: str, half: bool
+) -> dict[Path, dict[str, tuple[int, ...]]]:
+    """Read the headers of a part's files, wherever they are.
 
-    try:
-        tokenizer = CLIPTokenizer.from_pretrained(
-            source.folder / "tokenizer", local_files_only=True, trust_remote_code=False
-        )
-        largest = max(tokenizer.get_vocab().values())
-    except Exception as error:  # damaged files raise whatever their parsers do
-        raise _misfit(source, "tokenizer", error) from None
-    if largest >= source.text.vocab_size:
-        raise UserError(
-            f"model = {source.name}: tokenizer numbers its tokens up to {largest}; the text "
-            f"encoder knows {source.text.vocab_size}"
-        )
-    return tokenizer
+    Args:
+        source: The model.
+        part: "text_encoder", "unet" or "vae".
+        half: Whether to prefer files of half precision.
+
+    Returns:
+        File -> name of a weight -> its shape.
+
+    Raises:
+        UserError: A file cannot be read, or lacks the part.
+    """
+    single = source.file_of(part)
+    if single is None:
+        return weight_names(source, part, half)
+    if single == source.vae_place:
+        return {single: check_vae_file(single, f"vae = {single}")}
+    return {single: check_checkpoint(single, [part])[part]}
 
 
 def _begin(
@@ -155,10 +164,7 @@ def _begin(
     """
     import torch
 
-    if source.checkpoint is None:
-        files = weight_names(source, component, is_half(dtype))
-    else:
-        files = {source.checkpoint: check_checkpoint(source.checkpoint)[component]}
+    files = weights_of(source, component, is_half(dtype))
     network = source.family.make_network(source, component)
     outlines = {
         name: torch.empty(shape, device="meta")
@@ -188,6 +194,10 @@ def _fill(network: Any, source: ModelSource, component: str, weights: dict[str, 
     """Put weights into a network, whatever names their files gave them."""
     try:
         renamed = _rename(network, source, component, weights)
+        if component == "vae":  # some files hold the decoder alone
+            for part in ENCODER:
+                if not any(name.startswith(f"{part}.") for name in renamed):
+                    setattr(network, part, None)
         network.load_state_dict(renamed, assign=True)
     except Exception as error:  # a file's names can mislead their translation in any way
         raise _misfit(source, component, error) from None
@@ -200,7 +210,7 @@ def _rename(
     weights: Mapping[str, Tensor],
 ) -> Mapping[str, Tensor]:
     """Name weights as the network does."""
-    if source.checkpoint is not None:
+    if source.file_of(component) is not None:
         weights = rename_weights(source, component, weights)
     if component == "vae":
         for old, new in OLD_ATTENTION_NAMES.items():

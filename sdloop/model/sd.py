@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from sdloop.machine.errors import UserError, reason_of
+from sdloop.machine.errors import UserError
 from sdloop.model.config_files import (
     TextConfig,
     TokenizerConfig,
     UNetConfig,
     VaeConfig,
-    read_json,
     read_part,
 )
+from sdloop.model.corrections import correct_scheduler, read_scheduler
 from sdloop.model.family import Conditioning, Family, Predictor
 from sdloop.model.source import ModelSource
 from sdloop.model.weight_files import STEMS
@@ -36,12 +36,13 @@ class StableDiffusion:
 
     parts: ClassVar[Mapping[str, str]] = STEMS
 
-    def check(self, name: str, folder: Path) -> ModelSource:
+    def check(self, name: str, folder: Path, as_saved: bool = False) -> ModelSource:
         """Read the configs of a folder and check that the parts go together."""
         text = read_part(name, folder / "text_encoder/config.json", TextConfig)
         unet = read_part(name, folder / "unet/config.json", UNetConfig)
         vae = read_part(name, folder / "vae/config.json", VaeConfig)
-        scheduler = read_json(name, folder / "scheduler/scheduler_config.json", infinities=True)
+        saved = read_scheduler(name, folder)
+        scheduler = saved if as_saved else correct_scheduler(saved)
         widths = unet.cross_attention_dim
         expected = (
             ("unet has in_channels", unet.in_channels, vae.latent_channels),
@@ -55,31 +56,25 @@ class StableDiffusion:
                     "have"
                 )
         _check_tokenizer(name, folder / "tokenizer", text)
-        return ModelSource(self, name, folder, None, False, text, unet, vae, scheduler)
+        return ModelSource(
+            family=self,
+            name=name,
+            folder=folder,
+            checkpoint=None,
+            from_hub=False,
+            text=text,
+            unet=unet,
+            vae=vae,
+            scheduler=scheduler,
+            saved_scheduler=saved,
+            as_saved=as_saved,
+        )
 
     def make_network(self, source: ModelSource, part: str) -> Any:  # noqa: ANN401 - one of three
         """Make a network on the meta device."""
-        import torch
+        from sdloop.model.outline import make_network
 
-        from sdloop.model.libraries import (
-            AutoencoderKL,
-            CLIPTextConfig,
-            CLIPTextModel,
-            UNet2DConditionModel,
-        )
-
-        try:
-            with torch.device("meta"):
-                if part == "text_encoder":
-                    # only the pooled output, which nobody uses, asks for tokens by number
-                    tokens = dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"), 0)
-                    arguments = source.text.arguments() | tokens
-                    return CLIPTextModel(CLIPTextConfig(**arguments, attn_implementation="sdpa"))
-                if part == "unet":
-                    return UNet2DConditionModel(**source.unet.arguments())
-                return AutoencoderKL(**source.vae.arguments())
-        except Exception as error:  # values that do not go together raise whatever comes of it
-            raise UserError(f"model = {source.name}: {part}: {reason_of(error)}") from None
+        return make_network(source, part)
 
     def weight_bytes(self, source: ModelSource, dtype: torch.dtype) -> tuple[int, int]:
         """Count all three networks."""
@@ -117,11 +112,11 @@ class StableDiffusion:
         count = bound_decoder if quick else count_decoder
         return count(source, shape, batch_size, device, dtype)
 
-    def words_cut(self, models: Models, prompt: str) -> list[str]:
-        """List the words beyond the tokenizer's limit."""
-        from sdloop.model.text import words_cut
+    def text_cut(self, models: Models, prompt: str) -> str:
+        """Spell the tokens beyond the tokenizer's limit."""
+        from sdloop.model.text import text_cut
 
-        return words_cut(models.tokenizer, prompt)
+        return text_cut(models.tokenizer, prompt)
 
     def token_limit(self, models: Models) -> int:
         """Return the tokenizer's limit."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from sdloop.model.source import ModelSource
 
 MOST_WEIGHTS = 3000  # of one network; Stable Diffusion's UNet has 686
+VAE_PREFIX = "first_stage_model."
 PREFIXES = {
     "text_encoder": ("cond_stage_model.transformer.", "cond_stage_model.model."),
     "unet": ("model.diffusion_model.",),
@@ -37,11 +38,14 @@ OPEN_CLIP_NAMES = {
 }
 
 
-def check_checkpoint(path: Path) -> dict[str, dict[str, tuple[int, ...]]]:
+def check_checkpoint(
+    path: Path, parts: Collection[str] = tuple(PREFIXES)
+) -> dict[str, dict[str, tuple[int, ...]]]:
     """Refuse a file that is not there, no safetensors, or lacks one of the networks.
 
     Args:
         path: A .safetensors file.
+        parts: The networks that it must hold.
 
     Returns:
         Component -> name of a weight -> its shape.
@@ -52,14 +56,16 @@ def check_checkpoint(path: Path) -> dict[str, dict[str, tuple[int, ...]]]:
     named = f"model = {path}"
     header = read_header(path, named)
     found = {}
-    for component, prefixes in PREFIXES.items():
+    for component in parts:
+        prefixes = PREFIXES[component]
         names = [name for name in header.tensors if name.startswith(prefixes)]
         if not names:
             is_xl = any(name.startswith(SDXL) for name in header.tensors)
             kind = "; it is of Stable Diffusion XL" if is_xl else ""
+            cure = "; say vae=<a VAE's folder or file>" if component == "vae" and not is_xl else ""
             raise UserError(
                 f"{named}: holds no {component} ({prefixes[0]}*){kind}; a single file must be a "
-                "full Stable Diffusion 1.x or 2.x checkpoint"
+                f"full Stable Diffusion 1.x or 2.x checkpoint{cure}"
             )
         if len(names) > MOST_WEIGHTS:
             raise UserError(
@@ -69,6 +75,28 @@ def check_checkpoint(path: Path) -> dict[str, dict[str, tuple[int, ...]]]:
         check_weights(header, weights, named)
         found[component] = {name: header.tensors[name].shape for name in weights}
     return found
+
+
+def check_vae_file(path: Path, named: str) -> dict[str, tuple[int, ...]]:
+    """Refuse a file that holds no VAE, named as in a checkpoint, with its prefix or not, or ours.
+
+    Args:
+        path: A .safetensors file.
+        named: What a message calls it.
+
+    Returns:
+        Name of a weight -> its shape.
+
+    Raises:
+        UserError: Says what is wrong.
+    """
+    header = read_header(path, named)
+    prefixes = (*PREFIXES["vae"], *(each.removeprefix(VAE_PREFIX) for each in PREFIXES["vae"]))
+    names = [name for name in header.tensors if name.startswith(prefixes)]
+    if not any("decoder." in name for name in names):
+        raise UserError(f"{named}: holds no VAE (decoder.*)")
+    check_weights(header, names, named)
+    return {name: header.tensors[name].shape for name in names}
 
 
 def context_width(shapes: Mapping[str, tuple[int, ...]]) -> int | None:
@@ -108,7 +136,12 @@ def rename_weights(
         layers = {"layers_per_block": source.unet.layers_per_block}
         return single_file_utils.convert_ldm_unet_checkpoint(dict(weights), layers)
     if component == "vae":
-        blocks = source.vae.model_dump()
+        if not any(".mid.block_1." in name for name in weights):  # named as diffusers does
+            return {name.removeprefix(VAE_PREFIX): weight for name, weight in weights.items()}
+        weights = {
+            VAE_PREFIX + name.removeprefix(VAE_PREFIX): weight for name, weight in weights.items()
+        }
+        blocks = source.vae.model_dump(include=set(type(source.vae).model_fields))
         return single_file_utils.convert_ldm_vae_checkpoint(dict(weights), blocks)
     clip, open_clip = PREFIXES["text_encoder"]
     if any(name.startswith(clip) for name in weights):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sdloop.model.config_files import TextConfig, UNetConfig, VaeConfig
+from sdloop.model.config_files import LARGE_SIDE, TextConfig, UNetConfig, VaeConfig
 
 if TYPE_CHECKING:
     from sdloop.model.family import Family
@@ -25,7 +25,11 @@ class ModelSource:
         text: The text encoder's config.
         unet: The UNet's config.
         vae: The VAE's config.
-        scheduler: The content of scheduler_config.json.
+        scheduler: The content of scheduler_config.json, as StableDiffusionPipeline corrects it.
+        saved_scheduler: The same as it was saved.
+        vae_place: A folder or file that holds the VAE's weights instead; None where the model does.
+        variant: Of the weight files, as in diffusers: "non_ema"; None prefers those that fit.
+        as_saved: Whether configs are taken to the letter; then nothing is corrected.
     """
 
     family: Family
@@ -37,6 +41,20 @@ class ModelSource:
     unet: UNetConfig
     vae: VaeConfig
     scheduler: dict[str, Any]
+    saved_scheduler: dict[str, Any]
+    as_saved: bool = False
+    variant: str | None = None
+    vae_place: Path | None = None
+
+    def file_of(self, part: str) -> Path | None:
+        """Return the single file that holds a part's weights, under the original names."""
+        if part == "vae" and self.vae_place is not None:
+            return self.vae_place if self.vae_place.is_file() else None
+        return self.checkpoint
+
+    def folder_of(self, part: str) -> Path:
+        """Return the folder that holds a part's weights, where no single file does."""
+        return self.vae_place if part == "vae" and self.vae_place else self.folder / part
 
     @property
     def latent_channels(self) -> int:
@@ -46,7 +64,9 @@ class ModelSource:
     @property
     def sample_size(self) -> tuple[int, int]:
         """Return (height, width) of the latents that the UNet was trained on."""
-        size = self.unet.sample_size or 64
+        size = self.unet.sample_size or LARGE_SIDE
+        if self.unet.is_sized_too_small and not self.as_saved:
+            size = LARGE_SIDE
         return (size, size) if isinstance(size, int) else size
 
     @property

@@ -3,39 +3,67 @@
 from __future__ import annotations
 
 import textwrap
-from bisect import bisect_left
 from collections.abc import Sequence
+from itertools import count, takewhile
 from typing import TYPE_CHECKING
 
 import torch
 
+from sdloop.machine.device import in_dtype
 from sdloop.machine.errors import UserError
 
 if TYPE_CHECKING:
     from transformers import CLIPTextModel, CLIPTokenizer
 
 LONGEST_QUOTE = 60  # of a prompt in an error
+LONGEST_EXPANDED = 1_000_000  # characters
 
 
-def words_cut(tokenizer: CLIPTokenizer, prompt: str) -> list[str]:
-    """List the words at a prompt's end that the tokenizer's limit cuts off, wholly or in part.
+def text_cut(tokenizer: CLIPTokenizer, prompt: str) -> str:
+    """Spell what the tokenizer's limit cuts off a prompt's end.
 
     Args:
         tokenizer: The model's tokenizer.
         prompt: Any text.
 
     Returns:
-        The words; empty if the whole prompt is used.
+        The text of the tokens that are left out, in the tokenizer's spelling; empty if the whole
+        prompt is used.
     """
     limit = tokenizer.model_max_length - 2  # begin and end of text
-    words = prompt.split()
+    text = expand(tokenizer, prompt)
+    tokens = tokenizer(text, add_special_tokens=False, verbose=False).input_ids
+    return tokenizer.decode(tokens[limit:]).strip()
 
-    def is_cut(used: int) -> bool:
-        text = " ".join(words[:used])
-        return len(tokenizer(text, add_special_tokens=False, verbose=False).input_ids) > limit
 
-    # a word more never makes fewer tokens
-    return words[bisect_left(range(1, len(words) + 1), True, key=is_cut) :]
+def expand(tokenizer: CLIPTokenizer, prompt: str) -> str:
+    """Write out the tokens of textual inversions that have several vectors.
+
+    As diffusers' TextualInversionLoaderMixin.maybe_convert_prompt, but for hostile tokenizers whose
+    tokens multiply each other, and in the prompt's order.
+
+    Args:
+        tokenizer: The model's; it may hold added tokens such as <cat>, <cat>_1, <cat>_2.
+        prompt: Any text.
+
+    Returns:
+        The text with <cat> <cat>_1 <cat>_2 for <cat>.
+
+    Raises:
+        UserError: The text grows beyond any use.
+    """
+    added = tokenizer.added_tokens_encoder
+    for token in dict.fromkeys(tokenizer.tokenize(prompt, verbose=False)):
+        if f"{token}_1" not in added or token not in added:
+            continue
+        numbered = takewhile(added.__contains__, (f"{token}_{i}" for i in count(1)))
+        prompt = prompt.replace(token, " ".join([token, *numbered]))
+        if len(prompt) > LONGEST_EXPANDED:
+            raise UserError(
+                f"text: the model's tokenizer writes its added tokens out to more than "
+                f"{LONGEST_EXPANDED} characters"
+            )
+    return prompt
 
 
 @torch.no_grad()
@@ -62,7 +90,7 @@ def encode_prompts(
     """
     texts = [*(negative_prompts or ()), *prompts]
     tokens = tokenizer(
-        texts,
+        [expand(tokenizer, text) for text in texts],
         padding="max_length",
         max_length=tokenizer.model_max_length,
         truncation=True,
@@ -77,6 +105,6 @@ def encode_prompts(
             shortened = textwrap.shorten(text, LONGEST_QUOTE, placeholder=" ...")
             raise UserError(
                 f"text: the embedding of {shortened!r} has values that are not finite in "
-                f"{str(embeddings.dtype).removeprefix('torch.')}; try dtype=float32"
+                f"{in_dtype(embeddings.dtype)}"
             )
     return embeddings

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from math import prod
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sdloop.machine.device import is_half
 from sdloop.machine.errors import UserError
-from sdloop.model.networks import dtype_of
-from sdloop.model.single_file import check_checkpoint
+from sdloop.model.networks import dtype_of, weights_of
 from sdloop.model.source import ModelSource
-from sdloop.model.weight_files import weight_names
 
 if TYPE_CHECKING:
     import torch
@@ -30,30 +29,26 @@ def weight_bytes(source: ModelSource, dtype: torch.dtype) -> tuple[int, int]:
     Raises:
         UserError: A file cannot be read.
     """
-    if source.checkpoint is not None:
-        parts = check_checkpoint(source.checkpoint)
-        loaded = sum(
-            _numbers(shapes.values()) * dtype_of(source, part, dtype).itemsize
-            for part, shapes in parts.items()
-        )
-        return loaded, source.checkpoint.stat().st_size
     counted = [_part_bytes(source, part, dtype) for part in source.family.parts]
-    return sum(loaded for loaded, _ in counted), sum(size for _, size in counted)
+    files = {path: size for _, sizes in counted for path, size in sizes.items()}
+    return sum(loaded for loaded, _ in counted), sum(files.values())
 
 
-def _part_bytes(source: ModelSource, part: str, dtype: torch.dtype) -> tuple[int, int]:
+def _part_bytes(
+    source: ModelSource, part: str, dtype: torch.dtype
+) -> tuple[int, dict[Path | str, int]]:
     """Count one network by its files' headers; before they are fetched, by its config."""
     item = dtype_of(source, part, dtype).itemsize
     try:
-        files = weight_names(source, part, is_half(dtype))
+        files = weights_of(source, part, is_half(dtype))
     except UserError:
         if not source.from_hub:
             raise
         network = source.family.make_network(source, part)
         numbers = sum(weight.numel() for weight in network.parameters())
-        return numbers * item, numbers * dtype.itemsize
+        return numbers * item, {part: numbers * dtype.itemsize}
     numbers = sum(_numbers(shapes.values()) for shapes in files.values())
-    return numbers * item, sum(file.stat().st_size for file in files)
+    return numbers * item, {file: file.stat().st_size for file in files}
 
 
 def _numbers(shapes: Iterable[tuple[int, ...]]) -> int:

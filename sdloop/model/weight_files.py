@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -58,7 +58,8 @@ def weight_files(
     Raises:
         UserError: There are none, only some of the shards, or only formats that can carry code.
     """
-    here = {path.name for path in (source.folder / component).glob("*") if path.is_file()}
+    folder = source.folder_of(component)
+    here = {path.name for path in folder.glob("*") if path.is_file()}
     found = choices(source, component, half, here)
     if source.from_hub:  # its cache may hold one variant of several
         found = [choice for choice in found if here.issuperset(choice[0])] or found
@@ -68,10 +69,12 @@ def weight_files(
         raise UserError(
             f"model = {source.name}: {component}/{lost[0]} is not there, though an index names it"
         )
-    return [source.folder / component / name for name in names], variant
+    return [folder / name for name in names], variant
 
 
-def entries(component: str, half: bool, names: Collection[str]) -> list[tuple[str, str | None]]:
+def entries(
+    component: str, half: bool, names: Collection[str], wanted: str | None = None
+) -> list[tuple[str, str | None]]:
     """List a component's variants by preference, each as the file to begin at.
 
     Where a variant is there whole and in shards, the libraries differ: diffusers reads the shards
@@ -81,19 +84,20 @@ def entries(component: str, half: bool, names: Collection[str]) -> list[tuple[st
         component: "text_encoder", "unet" or "vae".
         half: Whether to prefer the half-precision variant that some models have.
         names: Of the files in the component's folder.
+        wanted: The variant that is asked for; where a component has it, there is no other choice.
 
     Returns:
         (a weight file or the index of its shards, "fp16", "non_ema" or None), the preferred first.
     """
     stem = STEMS[component]
     found = []
-    for variant in VARIANTS_HALF if half else VARIANTS:
+    for variant in (*([wanted] if wanted else []), *(VARIANTS_HALF if half else VARIANTS)):
         infix = f".{variant}" if variant else ""
         whole = f"{stem}{infix}.safetensors"
         indices = [f"{stem}.safetensors.index{infix}.json", f"{stem}.safetensors{infix}.index.json"]
         order = [whole, *indices] if component == "text_encoder" else [*indices, whole]
         found += [(name, variant) for name in order if name in names][:1]
-    return found
+    return [choice for choice in found if choice[1] == wanted and wanted] or found
 
 
 def choices(
@@ -113,14 +117,36 @@ def choices(
     Raises:
         UserError: There are none, or an index is damaged.
     """
-    folder = source.folder / component
+    folder = source.folder_of(component)
     found = [
         (_shards_of(source.name, folder / name) if name.endswith(".json") else [name], variant)
-        for name, variant in entries(component, half, names)
+        for name, variant in entries(component, half, names, source.variant)
     ]
     if not found:
         raise no_weights(source.name, component, names)
     return found
+
+
+def check_variant(source: ModelSource, names_of: Callable[[str], Collection[str]]) -> None:
+    """Refuse a variant that no part of a model has; those that lack it take their other files.
+
+    Args:
+        source: The model.
+        names_of: Component -> names of its files.
+
+    Raises:
+        UserError: It has none of the variant that is asked for.
+    """
+    if source.variant is None:
+        return
+    for component in source.family.parts:
+        for _, variant in entries(component, False, names_of(component), source.variant):
+            if variant == source.variant:
+                return
+    raise UserError(
+        f"model_variant = {source.variant}: model = {source.name} has no weights of that variant "
+        f"(such as unet/{STEMS['unet']}.{source.variant}.safetensors)"
+    )
 
 
 def no_weights(name: str, component: str, files: Iterable[str]) -> UserError:
@@ -208,13 +234,16 @@ def _all_weight_files(
     source: ModelSource, half: bool, components: Iterable[str] = tuple(STEMS)
 ) -> dict[str, Path]:
     """List the files of networks by their names in the model's folder."""
-    if source.checkpoint is not None:
-        return {source.checkpoint.name: source.checkpoint}
-    return {
-        file.relative_to(source.folder).as_posix(): file
-        for component in components
-        for file in weight_files(source, component, half)[0]
-    }
+    found: dict[str, Path] = {}
+    for component in components:
+        single = source.file_of(component)
+        if single is not None:
+            elsewhere = "vae: " if single == source.vae_place else ""
+            found[elsewhere + single.name] = single
+            continue
+        for file in weight_files(source, component, half)[0]:
+            found[f"{component}/{file.name}"] = file
+    return found
 
 
 def _expected_sum(source: ModelSource, name: str, file: Path) -> str | None:

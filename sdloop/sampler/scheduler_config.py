@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from sdloop.machine.errors import UserError, explain, shown
+from sdloop.machine.errors import UserError, check_type, explain, shown
 from sdloop.sampler.methods import METHODS, find_method, list_names
 from sdloop.sampler.methods.method import SPREAD_OF, Method
 from sdloop.sampler.settings import SchedulerSettings, alphas_cumprod
@@ -52,16 +52,9 @@ def read_settings(config: Mapping[str, Any], name: str | None = None) -> Schedul
     Raises:
         UserError: The class or a value is not supported; the message names it.
     """
-    method, spread = _method_of(config), None
-    if name is not None:
-        method, spread = find_method(name)
-    if method is None:
-        raise UserError(
-            f"scheduler.type = model: the model's {shown(config.get('_class_name'))} is not "
-            f"supported; choose another by scheduler.type=; allowed: {list_names()}"
-        )
-    values = {**method.options, **_said(config, method), **method.fixed}
-    values |= method.forced if name is not None else {}
+    check_type(config, Mapping, "config", "; find(...).scheduler is one")
+    method, spread = _choose(config, name)
+    values = _values_of(config, method, name is not None)
     _check_allowed(values, method)
     try:
         known = {key: value for key, value in values.items() if key not in SPREAD_OF}
@@ -71,6 +64,22 @@ def read_settings(config: Mapping[str, Any], name: str | None = None) -> Schedul
         raise UserError(f"model's scheduler config: {explain(error)}") from None
     _check_numbers(settings)
     return settings
+
+
+def read_values(config: Mapping[str, Any], name: str | None = None) -> dict[str, Any]:
+    """List what `read_settings` reads of a config, unchecked, with the method's defaults.
+
+    Args:
+        config: As of `read_settings`.
+        name: Likewise.
+
+    Returns:
+        Values by diffusers' names.
+
+    Raises:
+        UserError: The class is not supported.
+    """
+    return _values_of(config, _choose(config, name)[0], name is not None)
 
 
 def override(settings: SchedulerSettings, values: Mapping[str, Any]) -> SchedulerSettings:
@@ -91,13 +100,36 @@ def override(settings: SchedulerSettings, values: Mapping[str, Any]) -> Schedule
     for key, value in values.items():
         if value is None or value == getattr(settings, key):
             continue
-        takes = value in ("trained", *method.spreads) if key == "sigmas" else key in method.options
+        choices = {
+            "sigmas": ("trained", *method.spreads),
+            "prediction_type": method.predictions,
+        }
+        takes = value in choices[key] if key in choices else key in method.options
         if not (takes or key in FREE):
             raise UserError(f"scheduler.{key} = {shown(value)}: {method.name} has no such option")
         changed[key] = value
     changed_settings = replace(settings, **changed)
     _check_numbers(changed_settings)
     return changed_settings
+
+
+def _choose(config: Mapping[str, Any], name: str | None) -> tuple[Method, str | None]:
+    """Find the method that is asked for, or that a config means, and the spread that is named."""
+    if name is not None:
+        return find_method(name)
+    method = _method_of(config)
+    if method is None:
+        raise UserError(
+            f"scheduler.type = model: the model's {shown(config.get('_class_name'))} is not "
+            f"supported; choose another by scheduler.type=; allowed: {list_names()}"
+        )
+    return method, None
+
+
+def _values_of(config: Mapping[str, Any], method: Method, is_named: bool) -> dict[str, Any]:
+    """Return all values that a method's class reads, those that its name says among them."""
+    forced = method.forced if is_named else {}
+    return {**method.options, **_said(config, method), **method.fixed, **forced}
 
 
 def _method_of(config: Mapping[str, Any]) -> Method | None:

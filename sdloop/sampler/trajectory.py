@@ -16,7 +16,7 @@ from torch import Tensor
 
 from sdloop.machine.documents import parse_json
 from sdloop.machine.errors import UserError, reason_of, shown
-from sdloop.machine.files import replacing
+from sdloop.machine.files import AnyPath, as_path, replacing
 from sdloop.machine.tensor_file import TensorHeader, read_header
 from sdloop.sampler.loop import fresh_noise
 
@@ -141,7 +141,7 @@ class Trajectory:
             return None
         return fresh_noise([self.config["seed"]], table, *self.z0_hat.shape[1:])[:, 0]
 
-    def save(self, path: Path) -> None:
+    def save(self, path: AnyPath) -> None:
         """Write the file, whole or not at all."""
         tensors = {name: getattr(self, name) for name in (*REQUIRED, *OPTIONAL)}
         tensors["timesteps"] = self.timesteps.double()
@@ -149,11 +149,11 @@ class Trajectory:
         facts = {"format_version": FORMAT_VERSION, "config": self.config}
         # one entry, because safetensors writes several in random order
         metadata = {METADATA_KEY: json.dumps(facts | {"sha256": digest_of(facts, present)})}
-        with replacing(path) as temporary:
+        with replacing(as_path(path, "path")) as temporary:
             temporary.write_bytes(save(present, metadata))
 
     @classmethod
-    def load(cls, path: Path, latents_shape: tuple[int, ...] | None = None) -> Trajectory:
+    def load(cls, path: AnyPath, latents_shape: tuple[int, ...] | None = None) -> Trajectory:
         """Read a file that `save` wrote.
 
         The header is checked before any tensor is read, and every byte by a hash.
@@ -169,6 +169,7 @@ class Trajectory:
             UserError: The file does not exist, is damaged, has another format version, other
                 shapes or dtypes, or holds a value that is not finite.
         """
+        path = as_path(path, "path")
         if not path.exists():
             raise UserError(f"{path}: no such file")
         header = read_header(path, str(path))

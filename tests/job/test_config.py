@@ -56,6 +56,17 @@ def test_overrides_reach_every_level(write, override, reach, expected):
     assert reach(load_config(path, [override])) == expected
 
 
+def test_json_is_a_config_whose_pairs_of_surrogates_are_one_character(write):
+    config = load_config(write('{"prompt": "a \\ud83d\\udc3c", "negative_prompt": "\\r\\n"}'))
+    assert (config.prompt, config.negative_prompt) == ("a \U0001f43c", "\r\n")
+    assert load_config(write(dump_config(config), "again.yaml")).prompt == config.prompt
+
+
+def test_half_a_character_is_refused(write):
+    with pytest.raises(UserError, match=r"prompt = .*ud83d .*must be a valid string"):
+        load_config(write('{"prompt": "\\ud83d \\udc3c"}'))
+
+
 def test_later_overrides_win(write):
     assert load_config(write("prompt: p"), ["seed=1", "seed=2"]).seed == 2
 

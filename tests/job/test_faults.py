@@ -1,5 +1,6 @@
 """Disks that are full, limited or read-only: real ones, small."""
 
+import errno
 import os
 import resource
 import shutil
@@ -146,3 +147,30 @@ def test_folder_that_vanishes_under_a_run_is_made_again(arguments, tmp_path, exp
     monkeypatch.setattr(UNetPredictor, "__call__", predict)
     assert run_module.main(arguments) == 0
     assert contents(folder) == expected
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        NotImplementedError("FileSystem does not appear to support flock"),
+        OSError(errno.ENOSYS, "Function not implemented"),
+        OSError(errno.ENOLCK, "No locks available"),
+    ],
+)
+def test_file_system_without_locks_is_one_line(tiny_config, monkeypatch, capsys, refusal, tmp_path):
+    def refuse(lock, **options):
+        raise refusal
+
+    monkeypatch.setattr("filelock.FileLock.acquire", refuse)
+    assert run_module.main([str(tiny_config)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "its file system has no locks (flock)" in line
+    assert not (tmp_path / "run").exists()
+
+
+def test_compiling_without_a_compiler_is_one_line(tiny_config, monkeypatch, capsys, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    assert run_module.main([str(tiny_config), "compile=true"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: compile = true: needs a C++ compiler, and there is no g++")

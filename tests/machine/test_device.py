@@ -2,11 +2,12 @@
 
 import ctypes
 import platform
+import re
 
 import pytest
 import torch
 
-from sdloop.machine.device import check_device, choose_device
+from sdloop.machine.device import check_compiler, check_device, choose_device, in_dtype
 from sdloop.machine.errors import UserError
 
 
@@ -78,3 +79,36 @@ def test_device_that_torch_cannot_use_is_refused():
 def test_cpu_computes_in_float32_unless_told_otherwise():
     assert choose_device("cpu", "auto") == (torch.device("cpu"), torch.float32)
     assert choose_device("cpu", "bfloat16") == (torch.device("cpu"), torch.bfloat16)
+
+
+@pytest.mark.parametrize(
+    ("system", "variable", "missing"),
+    [
+        ("Linux", None, "g++"),
+        ("Darwin", None, "clang++"),
+        ("Windows", None, "cl"),
+        ("Linux", "ccache /opt/c++-15", "/opt/c++-15"),
+    ],
+)
+def test_missing_compiler_is_named(machine, monkeypatch, tmp_path, system, variable, missing):
+    machine(system)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    if variable is not None:
+        monkeypatch.setenv("CXX", variable)
+    with pytest.raises(UserError, match=f"there is no {re.escape(missing)}; install it"):
+        check_compiler(torch.device("cpu"))
+
+
+def test_missing_triton_is_named_and_a_compiler_that_is_there_is_enough(monkeypatch, tmp_path):
+    monkeypatch.setattr("sdloop.machine.device.find_spec", lambda name: None)
+    with pytest.raises(UserError, match="needs triton on CUDA"):
+        check_compiler(torch.device("cuda"))
+    (tmp_path / "mine").touch(mode=0o700)
+    monkeypatch.setenv("CXX", str(tmp_path / "mine"))
+    check_compiler(torch.device("cpu"))
+
+
+def test_wider_dtype_is_suggested_where_there_is_one():
+    assert in_dtype(torch.float16) == "float16; try dtype=float32"
+    assert in_dtype(torch.float32) == "float32"

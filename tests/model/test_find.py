@@ -15,7 +15,7 @@ from sdloop import run as run_module
 from sdloop.machine.errors import UserError
 from sdloop.model.find import BUNDLED, find
 from sdloop.model.networks import load, load_vae
-from sdloop.model.text import words_cut
+from sdloop.model.text import text_cut
 
 CPU = torch.device("cpu")
 
@@ -117,13 +117,33 @@ def test_weights_before_the_average_serve_where_no_others_are(copied, models):
     assert torch.equal(load(find(str(copied)), CPU, torch.float32).unet.conv_in.weight, weight / 2)
 
 
+def test_variant_that_is_asked_for_is_loaded_where_there_is_one(copied, models):
+    path = copied / "unet/diffusion_pytorch_model.safetensors"
+    other = path.with_name("diffusion_pytorch_model.non_ema.safetensors")
+    save_file({name: weight / 2 for name, weight in load_file(path).items()}, other)
+    source = find(str(copied), variant="non_ema")
+    theirs = StableDiffusionPipeline.from_pretrained(copied, variant="non_ema", safety_checker=None)
+    ours = load(source, CPU, torch.float32)
+    for part in ("unet", "vae", "text_encoder"):
+        expected = getattr(theirs, part).state_dict()
+        for name, weight in getattr(ours, part).state_dict().items():
+            assert torch.equal(weight, expected[name]), name
+    assert not torch.equal(ours.unet.conv_in.weight, models.unet.conv_in.weight)
+    assert source != find(str(copied))
+
+
+def test_variant_that_no_part_has_is_refused(copied):
+    with pytest.raises(UserError, match=r"model_variant = ema: model = .* has no weights of that"):
+        find(str(copied), variant="ema")
+
+
 @pytest.mark.parametrize(
     ("file", "changes", "named"),
     [
         ("unet/config.json", {"in_channels": 9}, "in_channels = 9"),
         ("unet/config.json", {"addition_embed_type": "text_time"}, "addition_embed_type"),
         ("unet/config.json", {"_class_name": "FluxTransformer2DModel"}, "FluxTransformer2DModel"),
-        ("vae/config.json", {"latents_mean": [0.1] * 4}, "latents_mean"),
+        ("unet/config.json", {"time_cond_proj_dim": 32}, "time_cond_proj_dim"),
         ("text_encoder/config.json", {"model_type": "t5"}, "t5"),
     ],
 )
@@ -225,7 +245,7 @@ def test_bundled_model_is_small_and_loads_in_diffusers(bundled):
     pipeline = StableDiffusionPipeline.from_pretrained(BUNDLED)
     assert pipeline.vae_scale_factor == 8
     torch.testing.assert_close(pipeline.unet.conv_in.weight, bundled.unet.conv_in.weight)
-    assert words_cut(pipeline.tokenizer, "an astronaut relaxing on a tropical island") == []
+    assert text_cut(pipeline.tokenizer, "an astronaut relaxing on a tropical island") == ""
 
 
 # ---- single-file checkpoints -----------------------------------------------------------------
@@ -555,6 +575,111 @@ def test_checkpoint_without_a_middle_block_runs_as_in_diffusers(
     )
     pipeline = StableDiffusionPipeline.from_pretrained(no_middle, safety_checker=None, unet=theirs)
     assert_run_is_the_pipelines(tiny_config, pipeline, tmp_path)
+
+
+# ---- a VAE from elsewhere ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def other_vae(models, tmp_path):
+    """Return a VAE of the same shape with other weights, and the folder that holds it."""
+    torch.manual_seed(9)
+    vae = AutoencoderKL.from_config({**models.vae.config, "scaling_factor": 0.5}).eval()
+    vae.save_pretrained(tmp_path / "other")
+    return vae, tmp_path / "other"
+
+
+def placed(kind, vae, folder, tmp_path):
+    """Write a VAE as people have them; return what `vae=` is given."""
+    path = tmp_path / "vae.safetensors"
+    original = to_original_vae(vae.state_dict())
+    if kind == "folder":
+        return folder
+    if kind == "model":
+        shutil.move(folder, tmp_path / "whole/vae")
+        return tmp_path / "whole"
+    if kind == "file":
+        shutil.copy(folder / "diffusion_pytorch_model.safetensors", path)
+        return path
+    bare = {name.removeprefix("first_stage_model."): w for name, w in original.items()}
+    weights = bare if kind == "bare" else original
+    save_file({name: weight.contiguous() for name, weight in weights.items()}, path)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["folder", "model", "file", "bare", "original"])
+@pytest.mark.parametrize("checkpoint", [original_clip], indirect=True)
+def test_checkpoint_without_a_vae_takes_one_from_elsewhere(
+    checkpoint, model_folder, models, other_vae, tmp_path, kind
+):
+    vae, folder = other_vae
+    edit_checkpoint(checkpoint, without=("first_stage_model.",))
+    with pytest.raises(UserError, match=r"holds no vae .* say vae=<a VAE's folder or file>"):
+        find(str(checkpoint), str(model_folder))
+    source = find(str(checkpoint), str(model_folder), vae=placed(kind, vae, folder, tmp_path))
+    loaded = load(source, CPU, torch.float32)
+    for name, weight in vae.state_dict().items():
+        assert torch.equal(loaded.vae.state_dict()[name], weight), name
+    assert torch.equal(loaded.unet.conv_in.weight, models.unet.conv_in.weight)
+    config = 0.5 if kind in ("folder", "model") else 0.18215
+    assert source.vae.scaling_factor == config
+
+
+def test_run_with_another_vae_is_told_apart_and_rendered_again(tiny_config, other_vae, tmp_path):
+    _, folder = other_vae
+    assert run_module.main([str(tiny_config), f"vae={folder}", "--dry-run"]) == 0
+    assert run_module.main([str(tiny_config), f"vae={folder}"]) == 0
+    manifest = json.loads((tmp_path / "run/manifest.json").read_text())
+    assert "vae/diffusion_pytorch_model.safetensors" in manifest["weights_sha256"]
+    before = (tmp_path / "run/frames.gif").read_bytes()
+    moved = shutil.move(folder, tmp_path / "moved")
+    assert render_module.main([str(tmp_path / "run")]) == 2
+    assert render_module.main([str(tmp_path / "run"), f"vae={moved}"]) == 0
+    assert (tmp_path / "run/frames.gif").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda path: None, "no such folder or file; allowed: a VAE's folder"),
+        (lambda path: save_file({"a": torch.zeros(1)}, path), r"holds no VAE \(decoder"),
+        (lambda path: path.write_bytes(b"x"), "not a safetensors file"),
+        (lambda path: path.mkdir(), "has no .*config.json"),
+    ],
+)
+def test_what_is_no_vae_is_refused(model_folder, tmp_path, make, said):
+    make(tmp_path / "vae.safetensors")
+    with pytest.raises(UserError, match=said):
+        find(str(model_folder), vae=tmp_path / "vae.safetensors")
+
+
+def test_vae_of_other_latents_is_refused(model_folder, other_vae):
+    edit_json(other_vae[1] / "config.json", latent_channels=16)
+    with pytest.raises(UserError, match="has latent_channels = 16; the model has 4"):
+        find(str(model_folder), vae=other_vae[1])
+
+
+# ---- a VAE that only decodes -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kept", [("decoder.", "post_quant_conv."), ("decoder.", "post_", "quant")])
+def test_decoder_alone_is_enough_of_a_vae(copied, models, kept):
+    path = copied / "vae/diffusion_pytorch_model.safetensors"
+    weights = {name: w for name, w in load_file(path).items() if name.startswith(kept)}
+    save_file(weights, path, {"format": "pt"})
+    z = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(1))
+    theirs = AutoencoderKL.from_pretrained(copied / "vae").decode(z).sample
+    for vae in (load_vae(find(str(copied)), CPU, torch.float32), models.vae):
+        torch.testing.assert_close(vae.decode(z).sample, theirs)
+
+
+@pytest.mark.parametrize("checkpoint", [original_clip], indirect=True)
+def test_decoder_alone_is_enough_of_a_checkpoints_vae(checkpoint, model_folder, models):
+    edit_checkpoint(checkpoint, without=("first_stage_model.encoder", "first_stage_model.quant"))
+    vae = load_vae(find(str(checkpoint), str(model_folder)), CPU, torch.float32)
+    assert vae.encoder is None
+    for name, weight in vae.state_dict().items():
+        assert torch.equal(weight, models.vae.state_dict()[name]), name
 
 
 @pytest.mark.parametrize("place", ["unet/diffusion_pytorch_model.safetensors", "x.safetensors"])

@@ -21,7 +21,6 @@ from sdloop.machine.errors import UserError
 from sdloop.machine.tensor_file import read_header
 from sdloop.model.find import BUNDLED, find
 from sdloop.model.networks import load
-from sdloop.model.text import words_cut
 from sdloop.model.weight_files import hash_weights
 from sdloop.run import main
 from sdloop.show.mask import read_mask
@@ -29,6 +28,7 @@ from sdloop.show.mask import read_mask
 CPU = torch.device("cpu")
 UNET, VAE, TEXT = "unet/config.json", "vae/config.json", "text_encoder/config.json"
 SCHEDULER, TOKENIZER = "scheduler/scheduler_config.json", "tokenizer/tokenizer_config.json"
+INDEX = "model_index.json"
 UNET_WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
 
 
@@ -71,15 +71,17 @@ def refusal(action):
         (VAE, {"block_out_channels": []}, "vae has block_out_channels"),
         (VAE, {"scaling_factor": 0}, "vae has scaling_factor = 0"),
         (VAE, {"latent_channels": "four"}, "vae has latent_channels = 'four'"),
-        (VAE, {"latents_mean": [0.1] * 4}, "vae has latents_mean = "),
+        (VAE, {"quantization_config": {"load_in_8bit": True}}, "vae has quantization_config"),
         (TEXT, {"vocab_size": 10**12}, "text_encoder has vocab_size"),
+        (TEXT, {"text_config": {"hidden_size": 10**9}}, "text_encoder has hidden_size"),
+        (TEXT, {"quantization_config": {"load_in_8bit": True}}, "has quantization_config"),
         (TEXT, {"num_hidden_layers": 10**6}, "text_encoder has num_hidden_layers"),
         (TEXT, {"hidden_act": "os.system"}, "text_encoder has hidden_act"),
         (TOKENIZER, {"model_max_length": 10**30}, "tokenizer has model_max_length"),
         (TOKENIZER, {"model_max_length": 77}, "model_max_length = 77; the text encoder takes 16"),
         (TOKENIZER, {"auto_map": {"AutoTokenizer": ["x.y", None]}}, "tokenizer has auto_map"),
         (TOKENIZER, {"fast_tokenizer_files": ["../../x"]}, "tokenizer has fast_tokenizer_files"),
-        (TOKENIZER, {"vocab_file": "/dev/zero"}, "tokenizer has vocab_file"),
+        (TOKENIZER, {"gguf_file": "/dev/zero"}, "tokenizer has gguf_file"),
         (SCHEDULER, {"num_train_timesteps": 10**12}, "num_train_timesteps = 1000000000000"),
         (SCHEDULER, {"beta_end": 5}, "beta_end = 5"),
         (SCHEDULER, {"beta_start": -1}, "beta_start = -1"),
@@ -87,8 +89,8 @@ def refusal(action):
         (SCHEDULER, {"trained_betas": [0.1] * 3}, "trained_betas are 3"),
         (SCHEDULER, {"trained_betas": 3}, "trained_betas = 3"),
         (SCHEDULER, {"beta_end": 0.9, "beta_start": 0.9}, "its betas leave"),
-        (SCHEDULER, {"steps_offset": "x"}, "steps_offset = 'x'"),
-        (SCHEDULER, {"_class_name": ["DDIMScheduler"]}, "is not supported"),
+        (SCHEDULER, {"timestep_spacing": "x"}, "timestep_spacing = 'x'"),
+        (INDEX, {"scheduler": ["os", "system"]}, "the model's 'system' is not supported"),
     ],
 )
 def test_absurd_configs_are_refused_when_planned(copied, file, changes, said):
@@ -126,14 +128,12 @@ def test_not_a_number_is_no_json_but_in_a_scheduler_config(copied, file):
 HOSTILE_KEYS = {
     "_attn_implementation": "evil/kernel",
     "attn_implementation": "evil/kernel:attention",
-    "quantization_config": {"quant_method": "bitsandbytes", "load_in_8bit": True},
     "auto_map": {"AutoModel": "evil.Evil", "AutoConfig": "evil.Config"},
     "trust_remote_code": True,
     "torch_dtype": "evil",
     "dtype": "evil",
     "kernel_config": {"x": "evil/kernel"},
     "_name_or_path": "https://example.org/evil",
-    "text_config": {"hidden_size": 10**9},
 }
 
 
@@ -478,18 +478,6 @@ def test_damaged_manifest_is_one_line(tmp_path, content):
     path.write_bytes(content)
     assert str(path) in refusal(lambda: update_manifest(path, None))
     assert path.read_bytes() == content
-
-
-def test_words_of_a_long_prompt_are_found_in_few_steps(models):
-    calls = []
-
-    def counting(text, **options):
-        calls.append(text)
-        return models.tokenizer(text, **options)
-
-    counting.model_max_length = models.tokenizer.model_max_length
-    assert len(words_cut(counting, "ab " * 3000)) == 3000 - 7  # two letters each, 14 places
-    assert len(calls) < 20
 
 
 def test_render_refuses_a_strangers_folder_in_one_line(tiny_config, tmp_path, capsys):

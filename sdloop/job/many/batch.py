@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from sdloop.job.config import model_of
 from sdloop.job.forecast import estimate, no_room_for_loop
 from sdloop.job.sample import draw, not_finite
+from sdloop.job.texts import encode
 from sdloop.machine.device import free_bytes
 from sdloop.machine.errors import UserError
 from sdloop.machine.memory import SHARE_OF_FREE, host_room_bytes, is_out_of_memory
@@ -46,11 +48,15 @@ class Sampled:
 
 
 class Texts:
-    """Encodes equal prompts once, with the same bits that a single run gets."""
+    """Encodes equal prompts once, with the same bits that a single run gets.
+
+    Attributes:
+        engine: The loaded networks.
+    """
 
     def __init__(self, engine: Engine) -> None:
         """Encode nothing yet."""
-        self._engine = engine
+        self.engine = engine
         self._known: OrderedDict[tuple[str, str | None], Conditioning] = OrderedDict()
 
     def of(self, plan: Plan) -> Conditioning:
@@ -63,9 +69,7 @@ class Texts:
         negative = config.negative_prompt if plan.guided else None
         key = (config.prompt, negative)
         if key not in self._known:
-            negatives = None if negative is None else [negative]
-            models, family = self._engine.models, self._engine.family
-            self._known[key] = family.encode_text(models, [config.prompt], negatives)
+            self._known[key] = encode(plan, self.engine)
             if len(self._known) > MOST_TEXTS:
                 self._known.popitem(last=False)
         self._known.move_to_end(key)
@@ -75,7 +79,7 @@ class Texts:
 def loads_alike(plan: Plan) -> tuple[object, ...]:
     """Return a key that is equal for runs that can share an engine."""
     config = plan.config
-    return (config.model, config.model_config_from, plan.device, plan.dtype, config.compile)
+    return (*model_of(config), plan.device, plan.dtype, config.compile)
 
 
 def calls_alike(plan: Plan) -> tuple[object, ...]:

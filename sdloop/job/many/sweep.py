@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sdloop.job.config import RunConfig
+from sdloop.job.config import RunConfig, model_of
 from sdloop.job.config_file import check_values, read_values
 from sdloop.job.folder import PARTS
 from sdloop.job.many.axes import Axis, name_of, places_of, read_axes, values_at
 from sdloop.machine.errors import UserError, shown
+from sdloop.machine.files import AnyPath, as_path
 
 if TYPE_CHECKING:
     from sdloop.model.source import ModelSource
@@ -64,7 +65,7 @@ class Sweep:
         return [key for axis in self.axes for key in axis.keys]
 
 
-def load_sweep(path: str | Path, overrides: Sequence[str] = ()) -> Sweep:
+def load_sweep(path: AnyPath, overrides: Sequence[str] = ()) -> Sweep:
     """Read a sweep's config: that of a run, with the keys `sweep`, `zip`, `keep`, `columns`.
 
     Args:
@@ -77,7 +78,7 @@ def load_sweep(path: str | Path, overrides: Sequence[str] = ()) -> Sweep:
     Raises:
         UserError: One line that names the file, the key, the value and what is allowed.
     """
-    path = Path(path)
+    path = as_path(path, "path")
     values, text = read_values(path, overrides)
     own = {key: values.pop(key, None) for key in OWN_KEYS}
     axes = read_axes(own, path)
@@ -104,7 +105,7 @@ class Sources:
 
     def __init__(self) -> None:
         """Start with none."""
-        self._found: dict[tuple[str, str | None], ModelSource] = {}
+        self._found: dict[tuple[object, ...], ModelSource] = {}
 
     def of(self, config: RunConfig) -> ModelSource:
         """Find a config's model, or return it if it was found before.
@@ -112,11 +113,11 @@ class Sources:
         Raises:
             UserError: The model cannot be found.
         """
-        from sdloop.model.find import find
+        from sdloop.job.source import source_of
 
-        key = (config.model, config.model_config_from)
+        key = model_of(config)
         if key not in self._found:
-            self._found[key] = find(*key)
+            self._found[key] = source_of(config)
         return self._found[key]
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+from sdloop.job.config import model_of
 from sdloop.job.events import Listener, Noted, Stages, Warned, warn
 from sdloop.job.many.sweep import Sources, Sweep
 from sdloop.job.plan import Plan, Prepared, prepare, settle
@@ -34,16 +35,21 @@ def prepare_all(sweep: Sweep) -> list[Prepared]:
     Raises:
         UserError: Names the first run that cannot be made, and why.
     """
-    sources, tables = Sources(), dict[tuple[str, str], "Table"]()
+    sources, tables = Sources(), dict[tuple[object, str], "Table"]()
     prepared = []
     for run in sweep.runs:
         try:
             one = prepare(run.config, sources.of(run.config))
         except UserError as error:
             raise UserError(f"{run.name}: {error}") from None
-        key = (one.config.model, one.config.scheduler.model_dump_json())
+        key = (model_of(one.config), one.config.scheduler.model_dump_json())
         prepared.append(replace(one, table=tables.setdefault(key, one.table)))
     return prepared
+
+
+def corrections_of(prepared: Sequence[Prepared]) -> list[str]:
+    """List what runs take otherwise than their models' configs say, each line once."""
+    return list(dict.fromkeys(filter(None, (one.correction for one in prepared))))
 
 
 def batches_of(plans: Sequence[Plan], together: int | None = None) -> list[list[Plan]]:
@@ -146,6 +152,8 @@ class Sweeper:
         self, plans: Sequence[Plan], todo: Sequence[Plan], keep: Sequence[str], stages: Stages
     ) -> list[Outcome]:
         """Make runs as one stage; return those that failed."""
+        for line in corrections_of(todo):
+            self._listen(Warned(line))
         engine = self._engine or _local(keep, self._listen)
         total, missing = (sum(len(plan.table) for plan in some) for some in (plans, todo))
         failed = []

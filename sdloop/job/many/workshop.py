@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sdloop.job.events import Listener, Stages, Warned
+from sdloop.job.loader import Loader
 from sdloop.job.many.batch import Sampled, Texts, loads_alike, sample_together
 from sdloop.job.many.kept import Made, write_run
+from sdloop.job.texts import unused_texts
 from sdloop.machine.errors import UserError, reason_of
 
 if TYPE_CHECKING:
@@ -42,7 +44,7 @@ class Workshop:
         """
         self._keep, self._listen = keep, listen
         self._warned: set[str] = set()
-        self._engine: Engine | None = None
+        self._loader = Loader()
         self._texts: Texts | None = None
         self._facts: dict[tuple[object, ...], Mapping[str, Any]] = {}
 
@@ -57,7 +59,8 @@ class Workshop:
             One for each run, in order. A run that fails does not affect the others.
         """
         try:
-            engine, texts = self._load(plans[0])
+            texts = self._load(plans[0])
+            engine = texts.engine
             sampled = sample_together(plans, engine, texts, on_row)
             engine.weights_sha256.result()  # damaged ones are noticed here
         except Exception as error:  # a model that does not load fails its runs, not the sweep
@@ -69,8 +72,9 @@ class Workshop:
         """Write one run."""
         if one.trajectory is None:
             return Outcome(plan.folder, str(one.error))
-        self._warn_of_texts(plan, engine)
         try:
+            for line in unused_texts(plan, engine):
+                self._warn(line)
             facts = self._made_with(plan, engine)
             made = Made(plan, one.trajectory, round(one.took_ms, 1), one.together, facts)
             write_run(made, engine.models.vae, self._keep, Stages(self._tell_warnings))
@@ -78,21 +82,13 @@ class Workshop:
             return Outcome(plan.folder, _said(error))
         return Outcome(plan.folder)
 
-    def _load(self, plan: Plan) -> tuple[Engine, Texts]:
+    def _load(self, plan: Plan) -> Texts:
         """Load a model, or reuse the loaded one."""
-        if self._engine is None or self._texts is None or not self._engine.serves(plan):
-            from sdloop.job.engine import Engine
-            from sdloop.model.fetch import fetch_weights
-
-            stages = Stages(self._listen)
-            self._engine = self._texts = None  # free the old engine before loading the next
-            fetch_weights(
-                plan.source, plan.half, watch=lambda total: stages.stage("fetch", total, unit="B")
-            )
-            with stages.stage("load"):
-                self._engine = Engine.start(plan)
-            self._texts = Texts(self._engine)
-        return self._engine, self._texts
+        if self._texts is not None and self._loader.serves(plan):
+            return self._texts
+        self._texts = None  # it holds the old engine: free that before loading the next
+        self._texts = Texts(self._loader.engine_of(plan, Stages(self._listen)))
+        return self._texts
 
     def _made_with(self, plan: Plan, engine: Engine) -> Mapping[str, Any]:
         """Return what a run was made with; equal for all runs of an engine."""
@@ -102,20 +98,6 @@ class Workshop:
         if key not in self._facts:
             self._facts[key] = made_with(plan, engine.weights_sha256.result())
         return self._facts[key]
-
-    def _warn_of_texts(self, plan: Plan, engine: Engine) -> None:
-        """Warn, once each, of prompts that are cut or have no effect."""
-        config = plan.config
-        if config.negative_prompt and not plan.guided:
-            self._warn("negative_prompt: has no effect with guidance_scale 1")
-        texts = (config.prompt, config.negative_prompt) if plan.guided else (config.prompt,)
-        for text in texts:
-            if text not in self._warned:
-                self._warned.add(text)
-                cut = engine.family.words_cut(engine.models, text)
-                if cut:
-                    limit = engine.family.token_limit(engine.models)
-                    self._warn(f"{text}: longer than the model's {limit} tokens; its end is cut")
 
     def _warn(self, message: str) -> None:
         """Warn of something once, however many runs it applies to."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from importlib import import_module
 from pkgutil import iter_modules
 
-from sdloop.machine.errors import UserError, shown
+from sdloop.machine.errors import UserError, check_type, shown
 from sdloop.sampler.methods.method import ALIGNED, Method
 from sdloop.sampler.settings import SchedulerSettings
 from sdloop.sampler.table import Table, tabulate
@@ -65,6 +65,7 @@ def make_table(settings: SchedulerSettings, num_steps: int) -> Table:
     Raises:
         UserError: This number of steps leaves the trained times, or is too small.
     """
+    check_type(settings, SchedulerSettings, "settings", "; read_settings(config) makes them")
     if not 1 <= num_steps <= settings.num_train_timesteps:
         raise UserError(
             f"scheduler.num_steps = {num_steps}: allowed: 1 to {settings.num_train_timesteps}"

@@ -6,7 +6,7 @@ import imageio.v3 as iio
 import numpy as np
 from numpy.typing import NDArray
 
-from sdloop.machine.files import replacing
+from sdloop.machine.files import AnyPath, as_path, replacing
 from sdloop.machine.threads import in_threads
 from sdloop.show.file_names import numbered_pictures
 
@@ -19,7 +19,9 @@ def write_png(path: Path, image: NDArray[np.uint8]) -> None:
 
 
 def write_frames(
-    folder: Path, images: NDArray[np.uint8], colormap: NDArray[np.uint8] | None = None
+    folder: AnyPath,
+    images: NDArray[np.uint8],
+    colormap: NDArray[np.uint8] | None = None,
 ) -> None:
     """Write each picture as a PNG: 000.png, 001.png, ...
 
@@ -29,9 +31,11 @@ def write_frames(
         colormap: (256, 3), uint8.
     """
 
+    paths = numbered_pictures(as_path(folder, "folder"), len(images))
+
     def write(named: tuple[Path, NDArray[np.uint8]]) -> None:
         path, image = named
         write_png(path, image if colormap is None else colormap[image])
 
-    for _ in in_threads(write, zip(numbered_pictures(folder, len(images)), images, strict=True)):
+    for _ in in_threads(write, zip(paths, images, strict=True)):
         pass

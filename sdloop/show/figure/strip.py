@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from sdloop.machine.files import AnyPath, as_path
 from sdloop.show.difference import DifferenceMaps, viridis
 from sdloop.show.figure.figure import (
     INK,
@@ -41,7 +41,7 @@ class _Layout:
 
 
 def write_strip(
-    path: Path,
+    path: AnyPath,
     images: NDArray[np.uint8],
     maps: DifferenceMaps[NDArray[Any]],
     stages: Sequence[int],
@@ -60,6 +60,7 @@ def write_strip(
         color_bar: Whether all maps share one scale, to draw once beside them.
         marks: A word for each step, such as `Table.marks`, to write beside its number.
     """
+    path = as_path(path, "path")
     height, width = (side * scale for side in images.shape[1:3])
     text = max(14, round(width / 15))
     layout = _Layout(max(width, NARROWEST_COLUMN_PX), max(6, width // 24), text)

@@ -3,15 +3,14 @@
 import csv
 import math
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sdloop.machine.files import replacing
+from sdloop.machine.files import AnyPath, as_path, replacing
 
 
-def write_steps(path: Path, columns: Mapping[str, NDArray[np.number]]) -> None:
+def write_steps(path: AnyPath, columns: Mapping[str, NDArray[np.number]]) -> None:
     """Write a line of names, then one line for each row of a run.
 
     Args:
@@ -23,10 +22,14 @@ def write_steps(path: Path, columns: Mapping[str, NDArray[np.number]]) -> None:
     Raises:
         ValueError: A name is not an identifier.
     """
+    path = as_path(path, "path")
     for name in columns:
         if not name.isidentifier():
             raise ValueError(f"{name!r} cannot be a column's name")
-    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+    with (
+        replacing(path) as temporary,
+        temporary.open("w", newline="", encoding="utf-8") as file,
+    ):
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)
         for values in zip(*(column.tolist() for column in columns.values()), strict=True):

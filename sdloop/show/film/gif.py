@@ -9,7 +9,6 @@ Importing this module adds the plugin to imageio by the name "sdloop":
 """
 
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 import imageio.v3 as iio
 import numpy as np
@@ -19,7 +18,7 @@ from imageio.core.request import InitializationError, IOMode, Request
 from imageio.core.v3_plugin_api import PluginV3
 from numpy.typing import ArrayLike, NDArray
 
-from sdloop.machine.files import replacing
+from sdloop.machine.files import AnyPath, as_path, replacing
 from sdloop.machine.threads import Workers
 from sdloop.show.film.gif_blocks import MOST, TRAILER, entry, header
 from sdloop.show.film.gif_frames import Picture, checked, pictures_of, timed
@@ -146,7 +145,10 @@ class GifPlugin(PluginV3):
 
 
 def write_gif(
-    path: Path, frames: Iterable[Picture], delays_ms: Sequence[int], scale: int = 1
+    path: AnyPath,
+    frames: Iterable[Picture],
+    delays_ms: Sequence[int],
+    scale: int = 1,
 ) -> None:
     """Write an animation that loops for ever, whole or not at all.
 
@@ -160,7 +162,7 @@ def write_gif(
         ValueError: There are not as many frames as delays.
     """
     with (
-        replacing(path) as temporary,
+        replacing(as_path(path, "path")) as temporary,
         temporary.open("wb") as file,
         iio.imopen(file, "w", plugin=GifPlugin) as gif,
     ):

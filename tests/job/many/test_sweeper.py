@@ -10,6 +10,7 @@ from PIL import Image
 
 from sdloop import sweep as door
 from sdloop.job import engine as engine_module
+from sdloop.job.events import Warned
 from sdloop.job.many import workshop as workshop_module
 from sdloop.job.many.summary import Summary
 from sdloop.job.many.sweep import load_sweep
@@ -194,3 +195,20 @@ def test_size_on_disk_is_as_foretold(sweep_of, tmp_path):
     foretold = disk_bytes(settle(prepare_all(sweep)[0]), sweep.keep)
     folder = sweep.folder / sweep.runs[0].name
     assert foretold == pytest.approx(sum(it.stat().st_size for it in folder.iterdir()), rel=0.2)
+
+
+def test_what_a_run_warns_of_a_sweep_warns_of_once(sweep_of):
+    path = sweep_of(
+        prompt="abcde fghij klmno pq",
+        negative_prompt="rain",
+        guidance_scale=1,
+        guidance_rescale=0.5,
+        sweep={"seed": [1, 2]},
+    )
+    sweep, told = load_sweep(path), []
+    Sweeper(told.append).run(sweep, prepare_all(sweep))
+    assert [event.message for event in told if isinstance(event, Warned)] == [
+        "negative_prompt: has no effect with guidance_scale 1",
+        "guidance_rescale: has no effect with guidance_scale 1",
+        "prompt: longer than the model's 16 tokens; left out: 'o pq'",
+    ]
