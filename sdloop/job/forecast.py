@@ -49,11 +49,17 @@ class _Shapes:
     decoded: int  # frames, plus z0_hat if wanted
     scale: int
     drawn: int  # stages in the strip
+    noisy: bool  # whether rows add fresh noise
 
     @property
     def kept_bytes(self) -> int:
         """Return the bytes of all that the loop keeps."""
         return 4 * self.latents * self.samples * (self.rows * self.stacks + 1)
+
+    @property
+    def fresh_bytes(self) -> int:
+        """Return the size of all fresh noise, which is drawn before the loop."""
+        return 4 * self.latents * self.samples * self.rows * self.noisy
 
     @property
     def shown_bytes(self) -> int:
@@ -133,7 +139,8 @@ def no_room_for_loop(plan: Plan, free_bytes: int | None) -> OutOfMemory:
     shapes = _shapes_of(plan, samples=1)
 
     def needed_bytes(high: int, wide: int) -> int:
-        kept = shapes.kept_bytes * (high * wide) // (height * width)
+        stacks = shapes.kept_bytes + shapes.fresh_bytes
+        kept = stacks * (high * wide) // (height * width)
         smaller = (1, channels, high // factor, wide // factor)
         looping = plan.source.family.loop_bytes(
             plan.source, smaller, plan.guided, plan.device, plan.dtype
@@ -160,16 +167,19 @@ def _shapes_of(plan: Plan, samples: int) -> _Shapes:
         decoded=rows + 1 + rows * plan.config.decode.z0_hat,
         scale=plan.scale,
         drawn=len(plan.stages),
+        noisy=plan.table.noisy,
     )
 
 
 def _device_stages(shapes: _Shapes, active: int, batch_bytes: int, on_cuda: bool) -> dict[str, int]:
     """Count the bytes on the networks' device; a CUDA graph keeps its own until the end."""
-    kept = active + shapes.kept_bytes if on_cuda else min(active + batch_bytes, MOST_KEPT_BYTES)
+    looping = active + (shapes.kept_bytes + shapes.fresh_bytes) * (2 if on_cuda else 1)
+    graph = active + shapes.kept_bytes + shapes.fresh_bytes
+    kept = graph if on_cuda else min(active + batch_bytes, MOST_KEPT_BYTES)
     measured = shapes.pixels * (PICTURE_BYTES + ROW_BYTES * min(shapes.rows, ROWS_AT_ONCE))
     return {
         "load": 0,
-        "denoise": active + shapes.kept_bytes * (2 if on_cuda else 1),
+        "denoise": looping,
         "decode": kept + 3 * shapes.pixels * shapes.decoded + batch_bytes,
         "measure": kept + shapes.shown_bytes + measured,
         "export": kept,
@@ -183,12 +193,12 @@ def _host_stages(shapes: _Shapes, file_bytes: int, on_cuda: bool) -> dict[str, i
     threads = usable_cores() * (THREAD_BYTES * shapes.pixels + DRAWN_BYTES * enlarged)
     figures = FIGURE_BYTES * enlarged * shapes.drawn
     page = PAGE_BYTES + shapes.pixels * shapes.rows  # each difference in its own scale
-    kept = shapes.kept_bytes
+    kept, again = shapes.kept_bytes, shapes.fresh_bytes // shapes.samples  # drawn again, of one
     return {
         "load": file_bytes,  # the files stay mapped while they are copied
-        "denoise": 0,
+        "denoise": shapes.fresh_bytes * on_cuda,  # until it is on the device
         "decode": 2 * kept,  # it is kept for saving, and goes to the VAE as one stack
-        "measure": kept + DOUBLES_IN_MEASURES * double + shapes.shown_bytes * on_cuda,
+        "measure": kept + again + DOUBLES_IN_MEASURES * double + shapes.shown_bytes * on_cuda,
         "export": kept
         + DOUBLES_IN_MEASURES * double
         + shapes.shown_bytes

@@ -1,6 +1,7 @@
 """Memory: what a run takes, what is said when there is too little, values that are not finite."""
 
 import importlib.util
+import math
 import subprocess
 import sys
 from dataclasses import replace
@@ -128,6 +129,27 @@ def test_estimate_grows_with_what_a_run_holds(tiny_config):
     )
     half = ledger_of(tiny_config, "dtype=float16").always["weights"]
     assert half == plain.always["weights"] / 2
+
+
+def test_fresh_noise_is_counted(tiny_config):
+    steps, samples = 200, 3
+    chosen = [(f"scheduler.type={kind}", f"scheduler.num_steps={steps}") for kind in
+              ("euler", "euler_a")]  # fmt: skip
+    plans = [plan_of(tiny_config, *overrides) for overrides in chosen]
+    fresh = 4 * steps * samples * math.prod(plans[0].latent_shape)
+
+    def grown(plans):
+        without, with_noise = (estimate(plan, samples, quick=True) for plan in plans)
+        return [
+            {stage: more.stages[stage] - less.stages[stage] for stage in less.stages}
+            for less, more in zip(without, with_noise, strict=True)
+        ]
+
+    (host,) = grown(plans)
+    assert (host["denoise"], host["measure"], host["export"]) == (fresh, fresh // samples, 0)
+    host, device = grown([replace(plan, device=torch.device("cuda")) for plan in plans])
+    assert (host["denoise"], host["measure"]) == (fresh, fresh // samples)
+    assert (device["denoise"], device["decode"]) == (2 * fresh, fresh)  # given, and the graph's own
 
 
 def test_device_has_a_ledger_of_its_own_on_cuda(tiny_config):

@@ -352,6 +352,23 @@ def test_epsilon_of_pure_noise_is_refused():
         make_table(read_settings(config, "ddim"), 10)
 
 
+@pytest.mark.parametrize("prediction", THREE)
+def test_zero_terminal_snr_is_what_each_class_makes_of_it(prediction):
+    config = {**SD, "timestep_spacing": "trailing", "prediction_type": prediction}
+    config |= {"rescale_betas_zero_snr": True}
+    from_nothing = {"ddim", "ddpm", "lcm", "tcd"}
+    kinds = {kind for kind in METHODS if prediction in METHODS[kind].predictions}
+    for kind in kinds - (from_nothing if prediction == "epsilon" else set()):
+        table = make_table(read_settings(config, kind), 10)
+        assert all(np.isfinite(getattr(table, name)).all() for name in "abcpqw"), kind
+        if kind in from_nothing:
+            assert table.signal[0] == 0
+        elif "rescale_betas_zero_snr" in METHODS[kind].options:
+            assert table.signal[0] == 2.0**-12
+        else:
+            assert table.signal[0] > 0.06  # as it was trained
+
+
 @pytest.mark.parametrize(
     ("name", "kind", "times"),
     [
