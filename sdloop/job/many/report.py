@@ -128,11 +128,12 @@ def _write_table(sweep: Sweep, summaries: Callable[[], Iterator[Summary | None]]
     import pyarrow
     from pyarrow import parquet
 
-    types: dict[str, Any] = {}
+    kinds: dict[str, np.dtype[Any]] = {}  # times are whole in some runs, and not in others
     for one in summaries():
         if one is not None:
             for name, column in one.columns.items():
-                types.setdefault(name, pyarrow.from_numpy_dtype(column.dtype))
+                kinds[name] = np.result_type(kinds.get(name, column.dtype), column.dtype)
+    types = {name: pyarrow.from_numpy_dtype(kind) for name, kind in kinds.items()}
     values = {
         key: pyarrow.array([_cell(run.values[key], mixed) for run in sweep.runs])
         for key in sweep.keys
@@ -149,7 +150,8 @@ def _write_table(sweep: Sweep, summaries: Callable[[], Iterator[Summary | None]]
                 rows = len(next(iter(one.columns.values())))
                 columns: dict[str, Any] = {"run": pyarrow.repeat(sweep.runs[index].name, rows)}
                 columns |= {key: pyarrow.repeat(it[index], rows) for key, it in values.items()}
-                columns |= {"step": np.arange(rows), **one.columns}
+                columns |= {"step": np.arange(rows)}
+                columns |= {name: it.astype(kinds[name]) for name, it in one.columns.items()}
                 whole = [
                     columns[name] if name in columns else pyarrow.nulls(rows, kind)
                     for name, kind in zip(schema.names, schema.types, strict=True)

@@ -76,6 +76,14 @@ def test_sweep_leaves_runs_sheets_and_table(sweep_of, tmp_path):
         np.testing.assert_array_equal(last[name], column, err_msg=name)
 
 
+def test_table_takes_times_that_are_whole_in_some_runs_alone(sweep_of, tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    made(sweep_of(sweep={"scheduler.type": ["pndm", "euler_karras"]}))
+    times = parquet.read_table(tmp_path / "many/sweep.parquet")["timestep"].to_pylist()
+    assert len(times) == 3 + 2
+    assert any(time % 1 for time in times)
+
+
 def test_all_that_a_single_run_has_is_left_where_nothing_else_is_asked_for(sweep_of, tmp_path):
     path = sweep_of(keep="all", sweep={"seed": [5]})
     sweep, failed = made(path)
