@@ -19,6 +19,7 @@ from .model.networks import load as load
 from .model.predictor import UNetPredictor as UNetPredictor
 from .model.source import ModelSource as ModelSource
 from .model.text import encode_prompts as encode_prompts
+from .model.vae import decode_batches as decode_batches
 from .model.vae import decode_latents as decode_latents
 from .sampler.loop import Denoised as Denoised
 from .sampler.loop import Step as Step
@@ -32,6 +33,7 @@ from .sampler.scheduler_config import read_settings as read_settings
 from .sampler.table import Schedule as Schedule
 from .sampler.table import Table as Table
 from .sampler.trajectory import Trajectory as Trajectory
+from .show.changes import Changes as Changes
 from .show.difference import DifferenceMaps as DifferenceMaps
 from .show.difference import difference_maps as difference_maps
 from .show.difference import viridis as viridis

@@ -16,6 +16,7 @@ from sdloop.sampler.loop import collect, initial_noise, walk
 from sdloop.sampler.methods import make_table
 from sdloop.sampler.scheduler_config import read_settings
 from sdloop.sampler.trajectory import Trajectory
+from sdloop.show.changes import Changes
 from sdloop.show.difference import difference_maps
 from sdloop.show.measure.whole_run import measure_run
 
@@ -140,7 +141,7 @@ def test_measures_on_cuda_equal_those_on_the_cpu():
     trajectory = Trajectory.of_sample(denoised, torch.from_numpy(schedule.timesteps), {})
     on_cpu = torch.from_numpy(pictures)
     expected, ours = (
-        measure_run(trajectory, schedule, 5.0, images, difference_maps(images))
+        measure_run(trajectory, schedule, 5.0, Changes.of(images))
         for images in (on_cpu, on_cpu.to(CUDA))
     )
     np.testing.assert_array_equal(ours.commitment.settled_frame, expected.commitment.settled_frame)

@@ -21,7 +21,7 @@ from sdloop.model.vae import decode_latents
 from sdloop.sampler.methods import make_table
 from sdloop.sampler.scheduler_config import read_settings
 from sdloop.sampler.trajectory import Trajectory
-from sdloop.show.difference import difference_maps
+from sdloop.show.changes import Changes
 from sdloop.show.measure.whole_run import measure_run
 
 ROOT = Path(__file__).parents[2]
@@ -71,10 +71,10 @@ def time_case(vae: AutoencoderKL, latent_px: int, rounds: int, decoded: int) -> 
     size_px = latent_px * 8
     noise = torch.rand(rows + 1, size_px, size_px, 3, generator=generator)
     images = (noise * 255).to(torch.uint8).to(device)
-    maps = difference_maps(images)
+    changes = Changes.of(images)
 
     def measure() -> None:
-        measured = measure_run(trajectory, schedule, 7.5, images, maps)
+        measured = measure_run(trajectory, schedule, 7.5, changes)
         measured.columns()
         measured.drive.guidance_maps()
 

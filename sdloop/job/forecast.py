@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import prod
 from typing import TYPE_CHECKING
 
 from sdloop.job.ledger import Ledger, shortages
+from sdloop.job.precision import needs_float32
 from sdloop.machine.device import name_of, room_bytes
 from sdloop.machine.errors import OutOfMemory
 from sdloop.machine.memory import host_room_bytes, size_that_fits
@@ -29,8 +31,9 @@ CUDA_LIBRARIES_BYTES = 2_500_000_000  # on the host, on top of the CPU's; not me
 CUDA_CONTEXT_BYTES = 600_000_000  # on the device; not measured
 MOST_KEPT_BYTES = 250_000_000  # activations in blocks up to 32 MB, which C's heap may not give back
 PAGE_BYTES = 40_000_000  # the page's pictures and texts before they are written
+TAKEN_BYTES = 64  # per pixel, while one difference is taken; the last picture is in it
 DOUBLES_IN_MEASURES = 7  # float64 copies of the latents during measuring
-ROW_BYTES, ROWS_AT_ONCE = 24, 16  # per pixel and row; rows measured at once
+ROW_BYTES, ROWS_AT_ONCE = 16, 16  # per pixel and row; rows measured at once
 PICTURE_BYTES = 100  # per pixel, while one picture is measured
 THREAD_BYTES, DRAWN_BYTES = 64, 8  # in each exporting thread, per pixel and per enlarged pixel
 FIGURE_BYTES = 12  # per enlarged pixel, in each stage of the strip
@@ -62,9 +65,14 @@ class _Shapes:
         return 4 * self.latents * self.samples * self.rows * self.noisy
 
     @property
+    def decoded_bytes(self) -> int:
+        """Return the bytes of the pictures and the differences, which come with the decoding."""
+        return self.pixels * (3 * self.decoded + 4 * self.rows)
+
+    @property
     def shown_bytes(self) -> int:
         """Return the bytes of the pictures, the differences and their colours."""
-        return self.pixels * (3 * self.decoded + 5 * self.rows)
+        return self.decoded_bytes + self.pixels * self.rows
 
 
 def estimate(plan: Plan, samples: int = 1, quick: bool = False) -> list[Ledger]:
@@ -86,7 +94,7 @@ def estimate(plan: Plan, samples: int = 1, quick: bool = False) -> list[Ledger]:
     latent = plan.latent_shape
     active = family.loop_bytes(plan.source, (samples, *latent), plan.guided, *place, quick)
     stack = (shapes.frames, *latent)
-    decoding = family.decode_bytes(plan.source, stack, plan.decode_batch, *place, quick)
+    decoding = _decoding_bytes(plan, stack, quick)
     weight_bytes, file_bytes = family.weight_bytes(plan.source, plan.dtype)
     always = {"weights": weight_bytes}
     stages = _device_stages(shapes, active, decoding, on_cuda)
@@ -171,6 +179,18 @@ def _shapes_of(plan: Plan, samples: int) -> _Shapes:
     )
 
 
+def _decoding_bytes(plan: Plan, stack: tuple[int, int, int, int], quick: bool) -> int:
+    """Count the networks' part of decoding, in every precision that it may come to."""
+    count = partial(plan.source.family.decode_bytes, plan.source, stack)
+    place = (plan.device, plan.dtype, quick)
+    own = count(plan.decode_batch, *place)
+    if not plan.half:
+        return own
+    # float16 takes small differences once more, one by one, in float32
+    size = plan.decode_batch if needs_float32(plan.device.type, plan.dtype) else 1
+    return max(own, count(size, *place, full_precision=True))
+
+
 def _device_stages(shapes: _Shapes, active: int, batch_bytes: int, on_cuda: bool) -> dict[str, int]:
     """Count the bytes on the networks' device; a CUDA graph keeps its own until the end."""
     looping = active + (shapes.kept_bytes + shapes.fresh_bytes) * (2 if on_cuda else 1)
@@ -180,7 +200,7 @@ def _device_stages(shapes: _Shapes, active: int, batch_bytes: int, on_cuda: bool
     return {
         "load": 0,
         "denoise": looping,
-        "decode": kept + 3 * shapes.pixels * shapes.decoded + batch_bytes,
+        "decode": kept + shapes.decoded_bytes + batch_bytes + TAKEN_BYTES * shapes.pixels,
         "measure": kept + shapes.shown_bytes + measured,
         "export": kept,
     }

@@ -95,7 +95,11 @@ def update_manifest(path: Path, shown: Shown) -> None:
 
 def _facts_of(shown: Shown) -> dict[str, Any]:
     """Return the entries that follow from the pictures."""
-    return {"measures": shown.measures.facts(), "same_again": asdict(shown.same_again)}
+    return {
+        "measures": shown.measures.facts(),
+        "difference_maps": asdict(shown.precision),
+        "same_again": asdict(shown.same_again),
+    }
 
 
 def _write(path: Path, facts: Mapping[str, Any]) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from sdloop.job.events import Stages
     from sdloop.job.plan import Plan
+    from sdloop.job.precision import Precision
     from sdloop.job.tolerance import SameAgain
     from sdloop.sampler.trajectory import Trajectory
     from sdloop.show.difference import DifferenceMaps
@@ -35,6 +36,7 @@ class Shown:
         maps: The frames' differences.
         measures: All measures.
         same_again: How far a repeated run may differ.
+        precision: How exact the differences are.
     """
 
     images: NDArray[np.uint8]
@@ -42,6 +44,7 @@ class Shown:
     maps: DifferenceMaps
     measures: RunMeasures
     same_again: SameAgain
+    precision: Precision
 
 
 def show(plan: Plan, trajectory: Trajectory, vae: AutoencoderKL, stages: Stages) -> Shown:
@@ -57,9 +60,12 @@ def show(plan: Plan, trajectory: Trajectory, vae: AutoencoderKL, stages: Stages)
         Its pictures and numbers.
     """
     from sdloop.job.events import FramesDecoded, Warned
+    from sdloop.job.precision import make_exact, needs_float32
     from sdloop.job.tolerance import SameAgain
     from sdloop.model.decode_batch import ignores_batch
-    from sdloop.show.difference import difference_maps, to_numpy
+    from sdloop.model.vae import round_pictures
+    from sdloop.show.changes import Changes
+    from sdloop.show.difference import to_numpy
     from sdloop.show.measure.whole_run import measure_run
 
     config = plan.config
@@ -75,30 +81,33 @@ def show(plan: Plan, trajectory: Trajectory, vae: AutoencoderKL, stages: Stages)
             stages.listen(FramesDecoded(count))
             advance(count)
 
-        size = plan.decode_batch
-        decoded = plan.source.family.decode(vae, trajectory.latents, size, on_frames)
+        decode, size = plan.source.family.decode, plan.decode_batch
+        in_full = needs_float32(vae.device.type, vae.dtype)
+        changes = Changes(len(trajectory.latents), config.difference.reduce)
+        for pictures in decode(vae, trajectory.latents, size, on_frames, full_precision=in_full):
+            changes.take(pictures)
+            del pictures  # before the next batch takes its memory
         z0_hat = None
         if config.decode.z0_hat:
             size = max(batches)  # known to fit in memory
-            z0_hat = plan.source.family.decode(
-                vae, trajectory.z0_hat, size, on_frames, "z0_hat of row {}".format
-            )
+            rough = decode(vae, trajectory.z0_hat, size, on_frames, "z0_hat of row {}".format)
+            z0_hat = round_pictures(rough, len(trajectory.z0_hat))
     with stages.stage("difference"):
-        on_device = difference_maps(decoded, config.difference.reduce, config.difference.scale)
-        pictures, maps = to_numpy(decoded), on_device.to_numpy()
+        precision = make_exact(plan, vae, trajectory.latents, changes)
+        images = to_numpy(changes.images)
+        maps = changes.maps(config.difference.scale).to_numpy()
         clean = None if z0_hat is None else to_numpy(z0_hat)
     with stages.stage("measure"):
         measures = measure_run(
             trajectory,
             plan.table,
             config.guidance_scale,
-            decoded,
-            on_device,
+            changes,
             plan.mask,
             config.measure.tolerance,
         )
     same_again = SameAgain.of_run(vae.device, batches, trajectory.config)
-    return Shown(pictures, clean, maps, measures, same_again)
+    return Shown(images, clean, maps, measures, same_again, precision)
 
 
 def export_run(
@@ -151,7 +160,9 @@ def export_shown(
         color_bar = plan.config.difference.scale == "global"
         marks = plan.table.marks
         if "strip" in parts:
-            write_strip(folder / STRIP_FILE, images, maps, plan.stages, scale, color_bar, marks)
+            errors = [shown.precision.map_error(row) for row in range(len(plan.table))]
+            path = folder / STRIP_FILE
+            write_strip(path, images, maps, plan.stages, scale, color_bar, marks, errors)
         if "measures" in parts:
             write_measures(folder, shown.measures, images[-1], scale, plan.guided)
         if export.png_frames and "frames" in parts:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -147,6 +147,7 @@ class Family(Protocol):
         device: torch.device,
         dtype: torch.dtype,
         quick: bool = False,
+        full_precision: bool = False,
     ) -> int:
         """Count what `decode` holds beside weights and pictures; see `loop_bytes`.
 
@@ -157,6 +158,7 @@ class Family(Protocol):
             device: Where it runs.
             dtype: That the model is loaded in.
             quick: Return a bound at once.
+            full_precision: Whether `decode` is called so; the weights' growth is counted too.
 
         Raises:
             UserError: Values of the decoder's config do not go together.
@@ -193,8 +195,13 @@ class Family(Protocol):
         batch_size: int | None = None,
         on_frames: Callable[[int], None] | None = None,
         name_of: Callable[[int], str] = "frame {}".format,
-    ) -> Tensor:
-        """Decode latents in the network's scale to uint8 pictures (frames, H, W, 3).
+        full_precision: bool = False,
+    ) -> Iterator[Tensor]:
+        """Decode latents in the network's scale.
+
+        Yields:
+            Batches of pictures, (frames of the batch, H, W, 3), float32, in 8-bit levels that are
+            not rounded. In `full_precision` they are computed in float32, whatever `vae` is in.
 
         Raises:
             OutOfMemory: Not even one frame fits.

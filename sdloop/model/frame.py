@@ -1,4 +1,4 @@
-"""One call of the VAE: a batch of latents -> uint8 pictures, and what it holds for each of them."""
+"""One call of the VAE: a batch of latents -> pictures, and what it holds for each of them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ def decode_batch(vae: AutoencoderKL, latents: Tensor, padded_to: int = 0) -> tup
         padded_to: The VAE is called with at least so many frames.
 
     Returns:
-        (frames, H, W, 3), uint8, sRGB, and (frames,), bool: finite; both on the VAE's device.
+        (frames, H, W, 3), float32, sRGB in 8-bit levels, from 0 to 255 but not rounded, and
+        (frames,), bool: finite; both on the VAE's device.
     """
     frames = len(latents)
     if frames < padded_to:
@@ -34,9 +35,8 @@ def decode_batch(vae: AutoencoderKL, latents: Tensor, padded_to: int = 0) -> tup
         z = z + vae.config.shift_factor
     images = vae.decode(z.to(vae.dtype)).sample[:frames].float()
     are_finite = torch.isfinite(images).flatten(1).all(dim=1)
-    levels = ((images / 2 + 0.5).clamp(0, 1) * 255).round()
-    # a NaN has no uint8; it is decoded again, so any level will do until then
-    return torch.nan_to_num(levels).to(torch.uint8).permute(0, 2, 3, 1), are_finite
+    levels = (images / 2 + 0.5).clamp(0, 1) * 255
+    return levels.permute(0, 2, 3, 1), are_finite
 
 
 def factor_of(vae: AutoencoderKL) -> int:

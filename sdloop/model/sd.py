@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -105,12 +105,13 @@ class StableDiffusion:
         device: torch.device,
         dtype: torch.dtype,
         quick: bool = False,
+        full_precision: bool = False,
     ) -> int:
         """Count the VAE's decoder."""
         from sdloop.model.sd_memory import bound_decoder, count_decoder
 
         count = bound_decoder if quick else count_decoder
-        return count(source, shape, batch_size, device, dtype)
+        return count(source, shape, batch_size, device, dtype, full_precision)
 
     def text_cut(self, models: Models, prompt: str) -> str:
         """Spell the tokens beyond the tokenizer's limit."""
@@ -159,11 +160,12 @@ class StableDiffusion:
         batch_size: int | None = None,
         on_frames: Callable[[int], None] | None = None,
         name_of: Callable[[int], str] = "frame {}".format,
-    ) -> Tensor:
+        full_precision: bool = False,
+    ) -> Iterator[Tensor]:
         """Decode by the VAE."""
-        from sdloop.model.vae import decode_latents
+        from sdloop.model.vae import decode_batches
 
-        return decode_latents(vae, latents, batch_size, on_frames, name_of)
+        return decode_batches(vae, latents, batch_size, on_frames, name_of, full_precision)
 
 
 STABLE_DIFFUSION: Family = StableDiffusion()

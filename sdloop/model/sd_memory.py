@@ -12,6 +12,7 @@ from sdloop.machine.memory import host_free_bytes
 from sdloop.model.bound import decoder_at_most, unet_at_most
 from sdloop.model.decode_batch import LARGEST_BATCH, choose_batch, ignores_batch
 from sdloop.model.networks import dtype_of
+from sdloop.model.weight_count import number_of_weights
 
 if TYPE_CHECKING:
     from sdloop.model.source import ModelSource
@@ -60,21 +61,23 @@ def count_decoder(
     batch_size: int | None,
     device: torch.device,
     dtype: torch.dtype,
+    full_precision: bool = False,
 ) -> int:
     """Count what a batch of the VAE's decoder holds; see `Family.decode_bytes`."""
     from sdloop.model.frame import count_frame
 
     frames, _, height, width = shape
-    vae, dtype = source.family.make_network(source, "vae"), dtype_of(source, "vae", dtype)
+    vae = source.family.make_network(source, "vae")
+    dtype, growth_bytes = _decoded_in(source, dtype, full_precision)
     try:
         frame = count_frame(vae, height, width, dtype, device.type)
     except Exception as error:  # values that do not go together raise whatever comes of it
         raise _misfit(source, "vae", error) from None
     if ignores_batch(device.type):
-        return frame.needed_bytes
+        return frame.needed_bytes + growth_bytes
     free = None if device.type == "cuda" else host_free_bytes()
     batch = choose_batch(frames, frame.needed_bytes, frame.widest, free, batch_size)
-    return batch * frame.needed_bytes
+    return batch * frame.needed_bytes + growth_bytes
 
 
 def bound_decoder(
@@ -83,14 +86,27 @@ def bound_decoder(
     batch_size: int | None,
     device: torch.device,
     dtype: torch.dtype,
+    full_precision: bool = False,
 ) -> int:
     """Bound what `count_decoder` counts; arguments as there."""
     frames, _, height, width = shape
-    item, alone = dtype_of(source, "vae", dtype).itemsize, ignores_batch(device.type)
+    dtype, growth_bytes = _decoded_in(source, dtype, full_precision)
+    item, alone = dtype.itemsize, ignores_batch(device.type)
     pixels, widths = height * width * source.vae_factor**2, source.vae.block_out_channels
     frame = decoder_at_most(widths, pixels, unfolds=alone and item == 2)
     batch = 1 if alone else batch_size or min(frames, LARGEST_BATCH)
-    return batch * frame * item
+    return batch * frame * item + growth_bytes
+
+
+def _decoded_in(
+    source: ModelSource, dtype: torch.dtype, full_precision: bool
+) -> tuple[torch.dtype, int]:
+    """Return the dtype that the VAE computes in, and by how many bytes its weights grow for it."""
+    loaded = dtype_of(source, "vae", dtype)
+    if not full_precision or loaded == torch.float32:
+        return loaded, 0
+    numbers = number_of_weights(source, "vae", loaded)
+    return torch.float32, numbers * (torch.float32.itemsize - loaded.itemsize)
 
 
 def _doubled(samples: int, guided: bool) -> int:

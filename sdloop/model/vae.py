@@ -1,8 +1,9 @@
-"""Latents -> uint8 pictures, in batches that fit the memory."""
+"""Latents -> pictures, in batches that fit the memory."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 import torch
@@ -24,6 +25,92 @@ class DecodeError(UserError):
 
 
 @torch.inference_mode()
+def decode_batches(
+    vae: AutoencoderKL,
+    latents: Tensor,
+    batch_size: int | None = None,
+    on_frames: Callable[[int], None] | None = None,
+    name_of: Callable[[int], str] = "frame {}".format,
+    full_precision: bool = False,
+) -> Iterator[Tensor]:
+    """Decode every latent, and hand out each batch of pictures as soon as it is there.
+
+    A batch for which the device has no memory is halved and tried again. A frame that is not
+    finite in half precision is decoded once more in float32. The host waits for the device once a
+    batch.
+
+    Args:
+        vae: Its device and dtype are used. In `full_precision`, it is in float32 until the last
+            batch is asked for, and then in its own dtype again.
+        latents: (frames, 4, h, w), in the UNet's scale, on any device.
+        batch_size: Frames at once; None takes batches of equal size that fit half of the free
+            memory. It has no effect on a CPU, which takes the frames one by one.
+        on_frames: Called with the number of frames of each batch.
+        name_of: What an error calls the latent of an index.
+        full_precision: Compute in float32, whatever the VAE's dtype.
+
+    Yields:
+        (frames of the batch, H, W, 3), float32, sRGB in 8-bit levels, 0 to 255 but not rounded, on
+        the VAE's device.
+
+    Raises:
+        OutOfMemory: Not even one frame fits; it says what would.
+        DecodeError: A frame is not finite, in float32 either.
+    """
+    with _in_float32(vae) if full_precision else nullcontext():
+        (frames, _, height, width), start = latents.shape, 0
+        size = _fitting_batch(vae, latents, batch_size)
+        while start < frames:
+            # on CUDA kernels are chosen for each new size, which costs more than a few frames
+            padded_to = size if vae.device.type == "cuda" else 0
+            batch = slice(start, min(start + size, frames))
+            decoded = _decode_if_it_fits(vae, latents[batch], padded_to)
+            if decoded is None:
+                if size == 1:
+                    raise _no_room(vae, height, width)
+                size = size // 2
+                if vae.device.type == "cuda":
+                    torch.cuda.empty_cache()  # what is left of the larger batch is in pieces
+                continue
+            pictures, finite = decoded
+            bad = [index for index, is_finite in enumerate(finite.tolist()) if not is_finite]
+            if bad:
+                with _in_float32(vae):
+                    for index in bad:
+                        z, name = latents[start + index], name_of(start + index)
+                        pictures[index] = _decode_alone(vae, z, name)
+            start = batch.stop
+            if on_frames is not None:
+                on_frames(len(pictures))
+            yield pictures
+            del decoded, pictures  # before the next batch takes its memory
+
+
+def round_pictures(batches: Iterable[Tensor], frames: int) -> Tensor:
+    """Round pictures to 8 bits and put them together.
+
+    Args:
+        batches: Of `decode_batches`.
+        frames: How many pictures they hold in all.
+
+    Returns:
+        (frames, H, W, 3), uint8.
+
+    Raises:
+        ValueError: There is no batch.
+    """
+    images, start = None, 0
+    for pictures in batches:
+        if images is None:
+            shape = (frames, *pictures.shape[1:])
+            images = torch.empty(shape, dtype=torch.uint8, device=pictures.device)
+        images[start : start + len(pictures)] = pictures.round()
+        start += len(pictures)
+    if images is None:
+        raise ValueError("latents: there are none")
+    return images
+
+
 def decode_latents(
     vae: AutoencoderKL,
     latents: Tensor,
@@ -31,53 +118,13 @@ def decode_latents(
     on_frames: Callable[[int], None] | None = None,
     name_of: Callable[[int], str] = "frame {}".format,
 ) -> Tensor:
-    """Decode every latent to a picture.
-
-    A batch for which the device has no memory is halved and tried again. A frame that is not
-    finite in half precision is decoded once more in float32. The host waits for the device once,
-    after the last batch.
-
-    Args:
-        vae: Its device and dtype are used.
-        latents: (frames, 4, h, w), in the UNet's scale, on any device.
-        batch_size: Frames at once; None takes batches of equal size that fit half of the free
-            memory. It has no effect on a CPU, which takes the frames one by one.
-        on_frames: Called with the number of frames after each batch was issued.
-        name_of: What an error calls the latent of an index.
+    """Decode every latent to a picture of 8 bits; arguments and errors as `decode_batches`.
 
     Returns:
         (frames, H, W, 3), uint8, sRGB, on the VAE's device.
-
-    Raises:
-        OutOfMemory: Not even one frame fits; it says what would.
-        DecodeError: A frame is not finite, in float32 either.
     """
-    frames, _, height, width = latents.shape
-    size, factor = _fitting_batch(vae, latents, batch_size), factor_of(vae)
-    shape = (frames, height * factor, width * factor, 3)
-    images = torch.empty(shape, dtype=torch.uint8, device=vae.device)
-    finite = torch.empty(frames, dtype=torch.bool, device=vae.device)
-    start = 0
-    while start < frames:
-        # on CUDA kernels are chosen for each new size, which costs more than a few frames
-        padded_to = size if vae.device.type == "cuda" else 0
-        batch = slice(start, min(start + size, frames))
-        decoded = _decode_if_it_fits(vae, latents[batch], padded_to)
-        if decoded is not None:
-            images[batch], finite[batch] = decoded
-            start = batch.stop
-            if on_frames is not None:
-                on_frames(batch.stop - batch.start)
-            continue
-        if size == 1:
-            raise _no_room(vae, height, width)
-        size = size // 2
-        if vae.device.type == "cuda":
-            torch.cuda.empty_cache()  # what is left of the larger batch is in pieces
-    bad = [index for index, is_finite in enumerate(finite.tolist()) if not is_finite]
-    if bad:
-        _decode_in_float32(vae, latents, images, bad, name_of)
-    return images
+    batches = decode_batches(vae, latents, batch_size, on_frames, name_of)
+    return round_pictures(batches, len(latents))
 
 
 def _fitting_batch(vae: AutoencoderKL, latents: Tensor, wanted: int | None) -> int:
@@ -121,23 +168,21 @@ def _decode_if_it_fits(
         return None
 
 
-def _decode_in_float32(
-    vae: AutoencoderKL,
-    latents: Tensor,
-    images: Tensor,
-    bad: list[int],
-    name_of: Callable[[int], str],
-) -> None:
-    """Decode some frames again, one by one, at full precision; give the VAE its dtype back."""
+def _decode_alone(vae: AutoencoderKL, z: Tensor, name: str) -> Tensor:
+    """Decode one latent, (4, h, w), which in float32 must be finite; return (H, W, 3)."""
+    pictures, is_finite = decode_batch(vae, z[None])
+    if not is_finite.item():
+        raise DecodeError(f"decode: {name} has values that are not finite, in float32 too")
+    return pictures[0]
+
+
+@contextmanager
+def _in_float32(vae: AutoencoderKL) -> Iterator[None]:
+    """Let a VAE compute in float32; it has its dtype, and the same weights, again afterwards."""
     dtype = vae.dtype
     # the class's own `to` warns of modules that it would rather cast itself; there are none
     torch.nn.Module.to(vae, torch.float32)
     try:
-        for index in bad:
-            images[index : index + 1], is_finite = decode_batch(vae, latents[index, None])
-            if not is_finite.item():
-                raise DecodeError(
-                    f"decode: {name_of(index)} has values that are not finite, in float32 too"
-                )
+        yield
     finally:
         torch.nn.Module.to(vae, dtype)

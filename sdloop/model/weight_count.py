@@ -34,11 +34,23 @@ def weight_bytes(source: ModelSource, dtype: torch.dtype) -> tuple[int, int]:
     return sum(loaded for loaded, _ in counted), sum(files.values())
 
 
+def number_of_weights(source: ModelSource, part: str, dtype: torch.dtype) -> int:
+    """Count the numbers in a part's weights; arguments and errors as `weight_bytes`."""
+    return _count_part(source, part, dtype)[0]
+
+
 def _part_bytes(
     source: ModelSource, part: str, dtype: torch.dtype
 ) -> tuple[int, dict[Path | str, int]]:
+    """Count one network's bytes once it is loaded, and those of its files."""
+    numbers, files = _count_part(source, part, dtype)
+    return numbers * dtype_of(source, part, dtype).itemsize, files
+
+
+def _count_part(
+    source: ModelSource, part: str, dtype: torch.dtype
+) -> tuple[int, dict[Path | str, int]]:
     """Count one network by its files' headers; before they are fetched, by its config."""
-    item = dtype_of(source, part, dtype).itemsize
     try:
         files = weights_of(source, part, is_half(dtype))
     except UserError:
@@ -46,9 +58,9 @@ def _part_bytes(
             raise
         network = source.family.make_network(source, part)
         numbers = sum(weight.numel() for weight in network.parameters())
-        return numbers * item, {part: numbers * dtype.itemsize}
+        return numbers, {part: numbers * dtype.itemsize}
     numbers = sum(_numbers(shapes.values()) for shapes in files.values())
-    return numbers * item, {file: file.stat().st_size for file in files}
+    return numbers, {file: file.stat().st_size for file in files}
 
 
 def _numbers(shapes: Iterable[tuple[int, ...]]) -> int:

@@ -1,7 +1,7 @@
 """Pictures -> differences between consecutive ones -> maps coloured by viridis.
 
 The arithmetic is torch's, on the device that holds the pictures. Pictures in a NumPy array are
-lent to torch, and their maps come back as NumPy arrays.
+lent to torch, and their maps come back as NumPy arrays. `changes.py` takes pictures batch by batch.
 """
 
 from __future__ import annotations
@@ -68,9 +68,10 @@ def difference_maps(
     """Colour the differences between consecutive pictures.
 
     Args:
-        images: (frames, H, W, 3), uint8; at least two. A tensor on any device, where the maps are
-            made without waiting for it, or a NumPy array.
-        reduce: How three channels become one value; see `absolute_difference`.
+        images: (frames, H, W, 3), in 8-bit levels, uint8 or, if they are not rounded, float32; at
+            least two. A tensor on any device, where the maps are made without waiting for it, or a
+            NumPy array.
+        reduce: How three channels become one value; see `reduce_difference`.
         scale: "image" makes the largest value of each map yellow, "global" the largest of all.
 
     Returns:
@@ -80,7 +81,11 @@ def difference_maps(
     """
     if isinstance(images, np.ndarray):
         return difference_maps(_as_tensor(images), reduce, scale).to_numpy()
-    values = absolute_difference(images, reduce)
+    return color_values(absolute_difference(images, reduce), scale)
+
+
+def color_values(values: Tensor, scale: Scale) -> DifferenceMaps[Tensor]:
+    """Colour differences, float32 (rows, H, W); see `difference_maps`."""
     peaks = values.amax(dim=(1, 2))
     full_scale = peaks if scale == "image" else peaks.max().repeat(len(peaks))
     return DifferenceMaps(scale_to_indices(values, full_scale), values, full_scale)
@@ -90,27 +95,38 @@ def absolute_difference(images: Tensor, reduce: Reduction) -> Tensor:
     """Return |frame i+1 - frame i| in RGB, one value a pixel.
 
     Args:
-        images: (frames, H, W, 3), uint8, on any device.
-        reduce: Over the channels: their mean, the largest, or the root of their mean square.
+        images: (frames, H, W, 3), uint8 or float32, in 8-bit levels, on any device.
+        reduce: See `reduce_difference`.
 
     Returns:
         (frames - 1, H, W), float32, in 8-bit levels.
     """
     shape = (len(images) - 1, *images.shape[1:3])
     values = torch.empty(shape, dtype=torch.float32, device=images.device)
-    # CUDA turns division by a number into a product with its rounded reciprocal; not by a tensor
-    three = torch.full((), 3, dtype=torch.float32, device=images.device)
     for row, (before, after) in enumerate(pairwise(images)):
-        # the larger less the smaller: uint8 cannot wrap around
-        levels = (torch.maximum(before, after) - torch.minimum(before, after)).float()
-        red, green, blue = levels.unbind(dim=-1)
-        if reduce == "mean":
-            values[row] = (red + green + blue) / three
-        elif reduce == "max":
-            values[row] = torch.maximum(torch.maximum(red, green), blue)
-        else:
-            values[row] = ((red.square() + green.square() + blue.square()) / three).sqrt()
+        values[row] = reduce_difference(before, after, reduce)
     return values
+
+
+def reduce_difference(before: Tensor, after: Tensor, reduce: Reduction) -> Tensor:
+    """Return how much each pixel changes.
+
+    Args:
+        before: (H, W, 3), uint8 or float32, in 8-bit levels, on any device.
+        after: Likewise.
+        reduce: Over the channels: their mean, the largest, or the root of their mean square.
+
+    Returns:
+        (H, W), float32, in 8-bit levels.
+    """
+    red, green, blue = (after.float() - before.float()).abs().unbind(dim=-1)
+    if reduce == "max":
+        return torch.maximum(torch.maximum(red, green), blue)
+    # CUDA turns division by a number into a product with its rounded reciprocal; not by a tensor
+    three = torch.full((), 3, dtype=torch.float32, device=red.device)
+    if reduce == "mean":
+        return (red + green + blue) / three
+    return ((red.square() + green.square() + blue.square()) / three).sqrt()
 
 
 def scale_to_indices(values: Array, full_scale: Array) -> Array:

@@ -10,7 +10,7 @@ from sdloop.job.engine import Engine
 from sdloop.job.events import Stages
 from sdloop.job.plan import prepare, settle
 from sdloop.job.sample import open_progress, sample
-from sdloop.show.difference import difference_maps
+from sdloop.show.changes import Changes
 from sdloop.show.measure.whole_run import measure_run
 
 STEPS, SEED, GUIDANCE = 5, 3, 4.0
@@ -63,8 +63,7 @@ def test_a_run_with_fresh_noise_equals_the_pipeline_of_its_seed(
         torch.testing.assert_close(frame, signal * theirs, rtol=0, atol=1e-4 * top)
 
     images = torch.zeros(len(trajectory.latents), 8, 8, 3, dtype=torch.uint8)
-    maps = difference_maps(images)
-    columns = measure_run(trajectory, plan.table, GUIDANCE, images, maps).columns()
+    columns = measure_run(trajectory, plan.table, GUIDANCE, Changes.of(images)).columns()
     generator = torch.Generator().manual_seed(SEED)
     drawn = [torch.randn(1, 4, 8, 8, generator=generator) for _ in range(STEPS + 1)][1:]
     added = plan.table.c * [float(each.square().mean().sqrt()) for each in drawn]

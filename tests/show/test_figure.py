@@ -8,7 +8,8 @@ import torch
 from sdloop.sampler.methods import make_table
 from sdloop.sampler.scheduler_config import SchedulerSettings
 from sdloop.sampler.trajectory import Trajectory
-from sdloop.show.difference import difference_maps, viridis
+from sdloop.show.changes import Changes
+from sdloop.show.difference import viridis
 from sdloop.show.figure.figure import (
     INK,
     ColorBar,
@@ -70,7 +71,7 @@ def measures_of(images, guidance=None):
     table = make_table(SchedulerSettings("ddim"), rows)
     latents = torch.zeros(rows + 1, 4, 8, 8)
     trajectory = Trajectory(latents, latents[1:], torch.from_numpy(table.timesteps), guidance, {})
-    return measure_run(trajectory, table, 2.0, images, difference_maps(images))
+    return measure_run(trajectory, table, 2.0, Changes.of(images))
 
 
 @pytest.mark.parametrize(

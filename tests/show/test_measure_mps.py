@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from sdloop.sampler.methods import make_table
 from sdloop.sampler.scheduler_config import SchedulerSettings
 from sdloop.sampler.trajectory import Trajectory
+from sdloop.show.changes import Changes
 from sdloop.show.difference import difference_maps
 from sdloop.show.measure.first_look import first_look
 from sdloop.show.measure.layout import coarse, local_detail, object_mask
@@ -68,7 +69,7 @@ def test_every_measure_of_a_run_is_that_of_the_cpu(size, masked):
     )  # fmt: skip
     mask = np.indices(size).sum(axis=0) < 80 if masked else None
     expected, ours = (
-        measure_run(trajectory, table, 3.0, frames, difference_maps(frames), mask)
+        measure_run(trajectory, table, 3.0, Changes.of(frames), mask)
         for frames in (images, images.to(MPS))
     )
     assert ours.facts() == expected.facts()

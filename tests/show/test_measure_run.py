@@ -13,7 +13,7 @@ from sdloop import run as run_module
 from sdloop.sampler.methods import make_table
 from sdloop.sampler.scheduler_config import SchedulerSettings
 from sdloop.sampler.trajectory import Trajectory
-from sdloop.show.difference import difference_maps
+from sdloop.show.changes import Changes
 from sdloop.show.measure.whole_run import measure_run
 
 
@@ -28,7 +28,7 @@ def test_columns_and_facts_of_a_known_run():
     images[3, 4:] = 50  # by frame 3 below
     mask = np.zeros((8, 8), dtype=bool)
     mask[:2] = True
-    measures = measure_run(trajectory, table, 1.0, images, difference_maps(images), mask)
+    measures = measure_run(trajectory, table, 1.0, Changes.of(images), mask)
     columns = measures.columns()
     assert {len(column) for column in columns.values()} == {3}
     np.testing.assert_allclose(columns["settled_share"], [0.5, 0.5, 1])
@@ -52,7 +52,7 @@ def test_a_change_in_one_step_bears_the_same_number_everywhere():
     trajectory = Trajectory(latents, latents[1:], torch.from_numpy(table.timesteps), None, {})
     images = torch.zeros(5, 8, 8, 3, dtype=torch.uint8)
     images[3:] = 90  # step 2 leads to frame 3
-    measures = measure_run(trajectory, table, 1.0, images, difference_maps(images))
+    measures = measure_run(trajectory, table, 1.0, Changes.of(images))
     columns, facts = measures.columns(), measures.facts()
     at = columns["row"].tolist().index(2)
     assert columns["difference_mean"].nonzero()[0].tolist() == [at]

@@ -9,7 +9,7 @@ import torch
 from sdloop.sampler.methods import make_table
 from sdloop.sampler.scheduler_config import SchedulerSettings
 from sdloop.sampler.trajectory import Trajectory
-from sdloop.show.difference import difference_maps
+from sdloop.show.difference import absolute_difference
 from sdloop.show.measure.steps import measure_steps
 
 
@@ -28,7 +28,7 @@ def test_numbers_of_a_known_walk():
     images = torch.zeros(4, 2, 2, 3, dtype=torch.uint8)
     images[1:] = 30
     images[2:, 0, 0] = 70
-    measures = measure_steps(trajectory, table, difference_maps(images))
+    measures = measure_steps(trajectory, table, absolute_difference(images, "mean"))
     np.testing.assert_allclose(measures.step_rms, [1.5, 0.5, 1.0])
     np.testing.assert_allclose(measures.z_rms, [1.5, 1.0, 2**0.5])
     np.testing.assert_allclose(measures.step_cosine, [np.nan, -1, 0], atol=1e-12)
@@ -47,8 +47,8 @@ def test_numbers_are_computed_in_float64():
     latents = torch.full((2, 4, 64, 64), 1.0)
     latents[1] += 2**-20  # whose square float32 cannot add to 1
     trajectory = Trajectory(latents, latents[1:], torch.from_numpy(table.timesteps), None, {})
-    maps = difference_maps(torch.zeros(2, 2, 2, 3, dtype=torch.uint8))
-    measures = measure_steps(trajectory, table, maps)
+    still = torch.zeros(1, 2, 2)
+    measures = measure_steps(trajectory, table, still)
     assert measures.z_rms[0] == pytest.approx(1 + 2**-20, rel=1e-14)
     assert measures.step_rms[0] == pytest.approx(2**-20, rel=1e-14)
 
@@ -59,8 +59,8 @@ def test_a_step_of_nothing_has_no_direction():
         torch.zeros(3, 4, 2, 2), torch.zeros(2, 4, 2, 2), torch.from_numpy(table.timesteps),
         None, {},
     )  # fmt: skip
-    maps = difference_maps(torch.zeros(3, 2, 2, 3, dtype=torch.uint8))
-    measures = measure_steps(trajectory, table, maps)
+    still = torch.zeros(2, 2, 2)
+    measures = measure_steps(trajectory, table, still)
     assert np.isnan(measures.step_cosine).all()
     assert np.isnan(measures.guidance_rms).all()  # there was none
 
@@ -71,9 +71,9 @@ def test_times_between_the_trained_ones_stay_fractions():
     trajectory = Trajectory(
         torch.ones(3, 4, 2, 2), torch.ones(2, 4, 2, 2), torch.from_numpy(table.timesteps), None, {}
     )
-    maps = difference_maps(torch.zeros(3, 2, 2, 3, dtype=torch.uint8))
-    whole = measure_steps(trajectory, table, maps).timestep
+    still = torch.zeros(2, 2, 2)
+    whole = measure_steps(trajectory, table, still).timestep
     assert whole.dtype == np.int64
     np.testing.assert_array_equal(whole, table.timesteps)
-    fractions = measure_steps(trajectory, between, maps).timestep
+    fractions = measure_steps(trajectory, between, still).timestep
     np.testing.assert_array_equal(fractions, table.timesteps + 0.5)

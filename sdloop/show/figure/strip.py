@@ -48,6 +48,7 @@ def write_strip(
     scale: int = 1,
     color_bar: bool = False,
     marks: Sequence[str] = (),
+    errors: Sequence[float] = (),
 ) -> None:
     """Draw the stages side by side, each over its difference map.
 
@@ -59,17 +60,23 @@ def write_strip(
         scale: Whole factor by which to enlarge small pictures.
         color_bar: Whether all maps share one scale, to draw once beside them.
         marks: A word for each step, such as `Table.marks`, to write beside its number.
+        errors: Of each step's difference, root mean square in 8-bit levels, to write under its map
+            unless it is 0.
     """
     path = as_path(path, "path")
     height, width = (side * scale for side in images.shape[1:3])
     text = max(14, round(width / 15))
     layout = _Layout(max(width, NARROWEST_COLUMN_PX), max(6, width // 24), text)
     step = layout.column + layout.gap
-    bar = ColorBar("0", f"{maps.full_scale[0]:.0f}", "of 255")
+    bar = ColorBar("0", f"{maps.full_scale[0]:.3g}", "of 255")
+    notes = [
+        _note(None if color_bar else maps.full_scale[stage], errors[stage] if errors else 0)
+        for stage in stages
+    ]
     bar_space = layout.gap + color_bar_width(layout.small, bar) if color_bar else 0
     top = layout.gap + round(1.7 * text)
     bottom = top + height + layout.gap
-    foot = 0 if color_bar else round(1.9 * layout.small)
+    foot = round(1.9 * layout.small) if any(notes) else 0
     canvas, draw = new_canvas(
         layout.gap + len(stages) * step + bar_space, bottom + height + layout.gap + foot
     )
@@ -82,16 +89,18 @@ def write_strip(
         colored = viridis()[maps.indices[stage]]
         canvas.paste(Image.fromarray(enlarge(images[stage + 1], scale)), (inset, top))
         canvas.paste(Image.fromarray(enlarge(colored, scale)), (inset, bottom))
-        if not color_bar:
-            note = f"yellow = {maps.full_scale[stage]:.0f} of 255"
-            small = font_of(layout.small)
-            draw.text(
-                (center, bottom + height + layout.small // 2), note, PALE_INK, small, anchor="ma"
-            )
+        below = (center, bottom + height + layout.small // 2)
+        draw.text(below, notes[column], PALE_INK, font_of(layout.small), anchor="ma")
     if color_bar:
         left = layout.gap + len(stages) * step
         draw_color_bar(canvas, (left, bottom), height, layout.small, bar)
     write_canvas(path, canvas)
+
+
+def _note(yellow: float | None, error: float) -> str:
+    """Say what is yellow in a map, and how far its values may be off."""
+    words = [] if yellow is None else [f"yellow = {yellow:.3g} of 255"]
+    return " ".join(words + [f"± {error:.2g}"] * (error > 0))
 
 
 def _write_label(

@@ -49,7 +49,8 @@ def measure_commitment(images: Tensor, tolerance: int = 8) -> Commitment:
 
     The default of 8 levels is about 3 CIELAB units in mid grey (from level 128 to 136, L* goes
     from 53.6 to 56.6), just above the 2.3 that an observer notices (Mahy et al. 1994): a pixel
-    this close looks finished. Rounding in the VAE, one or two levels, is well below it.
+    this close looks finished. Pictures rounded to 8 bits will do: rounding moves
+    the tolerance by less than a level.
 
     Args:
         images: uint8 (frames, H, W, 3), on any device.

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sdloop.show.measure import ROWS_AT_ONCE
 from sdloop.show.measure.layout import luma
 
 if TYPE_CHECKING:
@@ -42,6 +41,31 @@ class FrequencyTimeline:
         return (spent >= spent[:, -1:] / 2).argmax(axis=1)
 
 
+class Bands:
+    """Splits a difference of pictures of one size into octaves of radial frequency.
+
+    Attributes:
+        edges: As in FrequencyTimeline.
+    """
+
+    def __init__(self, height: int, width: int, device: torch.device) -> None:
+        """Sort the frequencies of pictures of height x width into bands, on a device."""
+        self.edges = _octaves(min(height, width))
+        self._weights = _band_weights(height, width, self.edges).to(device)
+
+    def energy(self, difference: Tensor) -> Tensor:
+        """Return each band's energy, float32 (bands,), of a difference of luma, float32 (H, W).
+
+        E[band] = sum over k in band of |D(k)|^2,   D = FFT(difference) / (H W)
+        """
+        spectrum = torch.fft.rfft2(difference, norm="forward")
+        return (spectrum.real.square() + spectrum.imag.square()).flatten() @ self._weights
+
+    def timeline(self, energy: Tensor) -> FrequencyTimeline:
+        """Put the energies of all rows, float32 (rows, bands), together."""
+        return FrequencyTimeline(self.edges, energy.T.cpu().double().numpy())
+
+
 def frequency_timeline(images: Tensor) -> FrequencyTimeline:
     """Split each difference's energy into octaves of radial frequency.
 
@@ -53,20 +77,15 @@ def frequency_timeline(images: Tensor) -> FrequencyTimeline:
     into the shorter side.
 
     Args:
-        images: uint8 (frames, H, W, 3), on any device.
+        images: (frames, H, W, 3), uint8 or float32, in 8-bit levels, on any device.
 
     Returns:
         The bands' energies.
     """
     height, width = images.shape[1:3]
-    edges = _octaves(min(height, width))
-    bands = _band_weights(height, width, edges).to(images.device)
-    energy = []
-    for rows in torch.arange(len(images) - 1).split(ROWS_AT_ONCE):
-        frames = luma(images[int(rows[0]) : int(rows[-1]) + 2])
-        spectrum = torch.fft.rfft2(frames.diff(dim=0), norm="forward")
-        energy.append((spectrum.real.square() + spectrum.imag.square()).flatten(1) @ bands)
-    return FrequencyTimeline(edges, torch.cat(energy).T.cpu().double().numpy())
+    bands = Bands(height, width, images.device)
+    energies = [bands.energy(luma(after) - luma(before)) for before, after in pairwise(images)]
+    return bands.timeline(torch.stack(energies))
 
 
 def _octaves(side: int) -> tuple[int, ...]:

@@ -18,7 +18,7 @@ def luma(images: Tensor) -> Tensor:
     Y' = 0.2126 R' + 0.7152 G' + 0.0722 B' of the gamma-coded values (ITU-R BT.709).
 
     Args:
-        images: uint8 (..., 3).
+        images: uint8 or float32 (..., 3), in 8-bit levels.
 
     Returns:
         float32 (...), in 8-bit levels.
@@ -33,7 +33,7 @@ def local_detail(image: Tensor) -> Tensor:
         |g| = sqrt((S_x * Y')^2 + (S_y * Y')^2),   S_x = [1 2 1]^T [-1 0 1] / 8,  S_y = S_x^T
 
     Args:
-        image: uint8 (H, W, 3); it is padded with its own edge pixels.
+        image: uint8 or float32 (H, W, 3), in 8-bit levels; padded with its own edge pixels.
 
     Returns:
         float32 (H, W), in levels per pixel; the slope, on a linear ramp.
@@ -55,7 +55,7 @@ def object_mask(image: Tensor) -> Tensor:
     cloud or the sun counts as object too, and what has the background's colour is missed.
 
     Args:
-        image: uint8 (H, W, 3).
+        image: uint8 or float32 (H, W, 3), in 8-bit levels.
 
     Returns:
         bool (H, W); false everywhere in a picture of one colour.

@@ -47,7 +47,7 @@ def measure_placement(differences: Tensor, final: Tensor, mask: Tensor) -> Place
 
     Args:
         differences: float32 (rows, H, W), the reduced absolute differences, on any device.
-        final: uint8 (H, W, 3), the last frame.
+        final: uint8 or float32 (H, W, 3), the last frame, in 8-bit levels.
         mask: bool (H, W), true on the object; on the same device.
 
     Returns:

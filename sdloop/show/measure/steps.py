@@ -13,7 +13,6 @@ from torch import Tensor
 if TYPE_CHECKING:
     from sdloop.sampler.table import Table
     from sdloop.sampler.trajectory import Trajectory
-    from sdloop.show.difference import DifferenceMaps
 
 
 @dataclass(frozen=True)
@@ -50,15 +49,13 @@ class StepMeasures:
     difference_max: NDArray[np.float64]
 
 
-def measure_steps(
-    trajectory: Trajectory, table: Table, maps: DifferenceMaps[Tensor]
-) -> StepMeasures:
+def measure_steps(trajectory: Trajectory, table: Table, differences: Tensor) -> StepMeasures:
     """Measure every row of a run.
 
     Args:
         trajectory: The run's latents, N rows.
         table: The table that made them.
-        maps: The N differences of its decoded frames, on any device.
+        differences: float32 (N, H, W), those of its decoded frames, in 8-bit levels, on any device.
 
     Returns:
         The numbers; norms are over all elements of a frame, in float64.
@@ -79,8 +76,8 @@ def measure_steps(
         eps_rms=_rms(trajectory.guided_eps(table).flatten(1)),
         guidance_rms=guidance_rms,
         step_cosine=_cosines(steps),
-        difference_mean=maps.values.mean(dim=(1, 2)).cpu().double().numpy(),
-        difference_max=maps.values.amax(dim=(1, 2)).cpu().double().numpy(),
+        difference_mean=differences.mean(dim=(1, 2)).cpu().double().numpy(),
+        difference_max=differences.amax(dim=(1, 2)).cpu().double().numpy(),
     )
 
 

@@ -11,17 +11,15 @@ from numpy.typing import NDArray
 
 from sdloop.show.measure.commitment import Commitment, measure_commitment
 from sdloop.show.measure.drive import Drive, split_steps
-from sdloop.show.measure.frequency import FrequencyTimeline, frequency_timeline
+from sdloop.show.measure.frequency import FrequencyTimeline
 from sdloop.show.measure.layout import object_mask
 from sdloop.show.measure.placement import Placement, measure_placement
 from sdloop.show.measure.steps import StepMeasures, measure_steps
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from sdloop.sampler.table import Table
     from sdloop.sampler.trajectory import Trajectory
-    from sdloop.show.difference import DifferenceMaps
+    from sdloop.show.changes import Changes
 
 
 @dataclass(frozen=True)
@@ -72,8 +70,7 @@ def measure_run(
     trajectory: Trajectory,
     table: Table,
     guidance_scale: float,
-    images: Tensor,
-    maps: DifferenceMaps[Tensor],
+    changes: Changes,
     mask: NDArray[np.bool_] | None = None,
     tolerance: int = 8,
 ) -> RunMeasures:
@@ -83,19 +80,18 @@ def measure_run(
         trajectory: The run's latents, N rows.
         table: The table that made them.
         guidance_scale: The run's s.
-        images: uint8 (N + 1, H, W, 3), its decoded frames, on any device.
-        maps: Their N differences, on the same device.
+        changes: Of its N + 1 decoded frames, on any device.
         mask: bool (H, W), the object; None guesses it from the last frame.
         tolerance: How far a settled pixel may be from its final colour, in 8-bit levels.
 
     Returns:
         All measures, on the CPU.
     """
-    final = images[-1]
-    on_object = object_mask(final) if mask is None else torch.from_numpy(mask).to(images.device)
+    final = changes.final
+    on_object = object_mask(final) if mask is None else torch.from_numpy(mask).to(final.device)
     return RunMeasures(
         table,
-        measure_steps(trajectory, table, maps),
+        measure_steps(trajectory, table, changes.values),
         split_steps(
             trajectory.latents,
             trajectory.guidance,
@@ -104,7 +100,7 @@ def measure_run(
             trajectory.noise(table),
             trajectory.guidance_factor,
         ),
-        measure_commitment(images, tolerance),
-        frequency_timeline(images),
-        measure_placement(maps.values, final, on_object),
+        measure_commitment(changes.images, tolerance),
+        changes.frequency(),
+        measure_placement(changes.values, final, on_object),
     )

@@ -2,7 +2,7 @@
 
 import io
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -13,6 +13,7 @@ from PIL import Image
 from sdloop.machine.threads import in_threads
 
 LOSSLESS = None
+SIXTEENTHS = 16
 QUALITIES = (LOSSLESS, 95, 90, 85, 80, 75, 70, 65, 60, 50, 40, 30, 20, 10)
 PROBE_EVERY = 8  # the noise of the first frame costs the most, and is among the probes
 
@@ -56,6 +57,32 @@ def pack(stacks: Sequence[NDArray[np.uint8]], budget_bytes: int) -> Packed:
         if packed.size_bytes <= budget_bytes:
             return packed
     return _compress(stacks, QUALITIES[-1])
+
+
+def compress_exactly(pictures: Iterable[NDArray[np.uint8]]) -> tuple[bytes, ...]:
+    """Compress pictures without loss."""
+    return tuple(in_threads(partial(_encode, quality=LOSSLESS), pictures))
+
+
+def sixteenths_of(
+    values: NDArray[np.float32], peaks: NDArray[np.float32]
+) -> Iterator[NDArray[np.uint8]]:
+    """Yield what rounding to a level takes from each difference.
+
+    Level and sixteenths together are a fixed-point number of 12 bits. Its unit is 1/4080 of the
+    step's largest difference, and it is at most half of that off.
+
+    Args:
+        values: (rows, H, W), in any unit.
+        peaks: (rows,), the value that level 255 stands for in each.
+
+    Yields:
+        (H, W), sixteenths of a level above or below the rounded one, plus 8: 0 to 15.
+    """
+    for value, peak in zip(values, peaks, strict=True):
+        levels = value * (np.float32(255) / (peak if peak > 0 else np.float32(1)))
+        sixteenths = np.rint((levels - np.rint(levels)) * np.float32(SIXTEENTHS))
+        yield (np.minimum(sixteenths, 7) + 8).astype(np.uint8)
 
 
 def _compress(stacks: Sequence[NDArray[np.uint8]], quality: int | None, every: int = 1) -> Packed:

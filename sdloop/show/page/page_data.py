@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from sdloop.sampler.table import Table
 from sdloop.show.difference import scale_to_indices, viridis
 from sdloop.show.page.charts import charts_of
-from sdloop.show.page.packing import pack
+from sdloop.show.page.packing import LOSSLESS, compress_exactly, pack, sixteenths_of
 
 COUNTERS = (
     "row",
@@ -132,31 +132,40 @@ def _run_data(run: PageRun, page: Path, budget_bytes: int) -> dict[str, Any]:
     stacks = [run.images, scale_to_indices(run.differences, peaks)]
     if run.z0_hat is not None:
         stacks.append(run.z0_hat)
-    blank = _steps([[""] * len(stack) for stack in stacks], numbers)
-    words_bytes = len(to_json(words | blank))
-    packed = pack(stacks, int((budget_bytes - words_bytes) / BASE64_GROWTH))
+    blank = _steps([[""] * len(stack) for stack in stacks], None, numbers)
+    pictures_bytes = int((budget_bytes - len(to_json(words | blank))) / BASE64_GROWTH)
+    packed = pack(stacks, pictures_bytes)
+    sixteenths = None
+    if packed.quality is LOSSLESS:  # beside pictures that are not exact they would be lost
+        files = compress_exactly(sixteenths_of(run.differences, peaks))
+        if packed.size_bytes + sum(map(len, files)) <= pictures_bytes:
+            sixteenths = [_base64(file) for file in files]
     pictures = [[_base64(file) for file in files] for files in packed.stacks]
-    return words | _steps(pictures, numbers) | {"quality": packed.quality}
+    return words | _steps(pictures, sixteenths, numbers) | {"quality": packed.quality}
 
 
 def _steps(
-    pictures: Sequence[Sequence[str]], numbers: Sequence[tuple[float, list[float | None]]]
+    pictures: Sequence[Sequence[str]],
+    sixteenths: Sequence[str] | None,
+    numbers: Sequence[tuple[float, list[float | None]]],
 ) -> dict[str, Any]:
     """Put frame 0, and pictures to each step's numbers: frame, difference and, if any, z0_hat."""
     (start, *frames), differences, *others = pictures
     z0_hats = others[0] if others else [None] * len(frames)
+    rests = sixteenths or [None] * len(frames)
     return {
         "start": start,
         "steps": [
             {
                 "frame": frame,
                 "difference": difference,
+                "sixteenths": sixteenth,
                 "z0_hat": z0_hat,
                 "peak": peak,
                 "numbers": row,
             }
-            for frame, difference, z0_hat, (peak, row) in zip(
-                frames, differences, z0_hats, numbers, strict=True
+            for frame, difference, sixteenth, z0_hat, (peak, row) in zip(
+                frames, differences, rests, z0_hats, numbers, strict=True
             )
         ],
     }

@@ -36,6 +36,8 @@
  * @typedef {object} StepData
  * @property {string} frame  The picture after the step.
  * @property {string} difference  To the frame before, in grey: 255 stands for `peak`.
+ * @property {string | null} sixteenths  Of its levels, plus 8, in grey: what rounding took from
+ *   them, as far as it was kept.
  * @property {string | null} z0_hat  The clean picture that the step predicted.
  * @property {number} peak  The largest difference, in 8-bit levels.
  * @property {(number | null)[]} numbers  One for each of the run's columns.

@@ -16,6 +16,7 @@ import { decodePicture, levelsOf, readableContext } from "./pictures.js";
  * @typedef {object} Step
  * @property {ImageBitmap} frame
  * @property {Uint8Array} levels  The difference, one level a pixel: 255 stands for `peak`.
+ * @property {Uint8Array | null} sixteenths  Of a level, plus 8: what its rounding took.
  * @property {ImageBitmap | null} z0Hat
  * @property {number} peak
  * @property {(number | null)[]} numbers
@@ -27,13 +28,21 @@ import { decodePicture, levelsOf, readableContext } from "./pictures.js";
  * @param {StepData} data
  * @returns {Promise<Step>}
  */
-export async function decodeStep({ frame, difference, z0_hat, peak, numbers }) {
-  const [frameBitmap, differenceBitmap, z0Hat] = await Promise.all([
+export async function decodeStep({ frame, difference, sixteenths, z0_hat, peak, numbers }) {
+  const [frameBitmap, differenceBitmap, restBitmap, z0Hat] = await Promise.all([
     decodePicture(frame),
     decodePicture(difference),
+    sixteenths === null ? null : decodePicture(sixteenths),
     z0_hat === null ? null : decodePicture(z0_hat),
   ]);
-  return { frame: frameBitmap, levels: levelsOf(differenceBitmap), z0Hat, peak, numbers };
+  return {
+    frame: frameBitmap,
+    levels: levelsOf(differenceBitmap),
+    sixteenths: restBitmap === null ? null : levelsOf(restBitmap),
+    z0Hat,
+    peak,
+    numbers,
+  };
 }
 
 /** A run: N rows are planned; once n steps are made, there are n + 1 frames. */
@@ -126,6 +135,9 @@ export class Run {
    */
   differencesAt({ x, y }) {
     const at = y * this.facts.width + x;
-    return this.steps.map(({ levels, peak }) => ((levels[at] ?? 0) / 255) * peak);
+    return this.steps.map(({ levels, sixteenths, peak }) => {
+      const level = (levels[at] ?? 0) + ((sixteenths?.[at] ?? 8) - 8) / 16;
+      return (level / 255) * peak;
+    });
   }
 }
