@@ -51,7 +51,9 @@ class UNetPredictor:
             check_takes_shortcuts(unet)
         self._unet, self._embeddings, self._guided = unet, embeddings, guided
         self._lock, self._takes_shortcuts = lock, shortcuts
-        self._timesteps = torch.tensor(timesteps, dtype=torch.float32, device=unet.device)
+        # diffusers looks through all parameters for these, half a millisecond each time
+        self._device, self._dtype = unet.device, unet.dtype
+        self._timesteps = torch.tensor(timesteps, dtype=torch.float32, device=self._device)
         self._prompts: list[FixedPrompt] = []
         self._swaps: Swaps | None = None
         self._captured: Swaps | None = None  # a graph reads its tensors for as long as it lives
@@ -59,12 +61,12 @@ class UNetPredictor:
     @property
     def device(self) -> torch.device:
         """Return where the UNet is."""
-        return self._unet.device
+        return self._device
 
     @property
     def dtype(self) -> torch.dtype:
         """Return the UNet's dtype."""
-        return self._unet.dtype
+        return self._dtype
 
     @property
     def guided(self) -> bool:
