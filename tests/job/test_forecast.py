@@ -80,6 +80,8 @@ def stage(self, name, *options):
 
 Stages.stage = stage
 if limited_stage == "all":
+    import torch  # whose builds for CUDA alone take gigabytes of addresses
+
     limit()
 sys.exit(main(arguments))
 """
