@@ -34,7 +34,7 @@ def decode_batch(vae: AutoencoderKL, latents: Tensor, padded_to: int = 0) -> tup
     z = latents.to(vae.device, torch.float32) / vae.config.scaling_factor
     if vae.config.shift_factor is not None:
         z = z + vae.config.shift_factor
-    with full_float32(vae.device):
+    with full_float32(z.device):
         images = vae.decode(z.to(vae.dtype)).sample[:frames].float()
     are_finite = torch.isfinite(images).flatten(1).all(dim=1)
     levels = ((images / 2 + 0.5).clamp(0, 1) * 255).round()
