@@ -146,10 +146,11 @@ def test_finished_run_is_not_made_again(tiny_config, tmp_path, capsys, calls):
     assert calls.count == 6
 
 
-def test_run_that_lost_a_file_is_made_again(tiny_config, tmp_path, finished):
+@pytest.mark.parametrize("name", ["frames.gif", "guidance.png"])
+def test_run_that_lost_a_file_is_made_again(tiny_config, tmp_path, finished, name):
     expected = finished()
     assert run_module.main([str(tiny_config)]) == 0
-    (tmp_path / "run/frames.gif").unlink()
+    (tmp_path / "run" / name).unlink()
     assert run_module.main([str(tiny_config)]) == 0
     assert contents(tmp_path / "run") == expected
 
