@@ -164,7 +164,8 @@ def lines_of(methods: dict[str, dict[str, dict[str, float]]]) -> list[Line]:
                 lines[number] = replace(line, names=(*line.names, method.name))
                 break
         else:
-            lines.append(Line((method.name,), method.order[:1], calls, distances, spread is None))
+            order = method.order if method.order.isdigit() else method.options["solver_order"]
+            lines.append(Line((method.name,), int(order), calls, distances, spread is None))
     return lines
 
 

@@ -19,7 +19,7 @@ matplotlib.use("agg")
 from matplotlib import pyplot
 
 MIDWAY = 2  # of the five stages of a summary
-COLORS = {"1": "#888888", "2": "#2a6fbb", "3": "#c2571a", "4": "#7a3e9d"}  # by order
+COLORS = {1: "#888888", 2: "#2a6fbb", 3: "#c2571a", 4: "#7a3e9d"}  # by order
 SIZE_INCHES, DPI = (9.6, 6.6), 110
 LABEL_GAP = 0.030  # between two labels, as a share of the axes' height
 LABEL_X = 1.05  # of the axes' width
@@ -32,14 +32,14 @@ class Line:
 
     Attributes:
         names: The methods that it stands for.
-        order: Of their error, a digit.
+        order: That they ran with; UniPC's correction adds one.
         calls: Of the network.
         distances: To the solution, relative.
         plain: Whether they take the trained levels, as they know no others.
     """
 
     names: tuple[str, ...]
-    order: str
+    order: int
     calls: list[int]
     distances: list[float]
     plain: bool
@@ -84,7 +84,7 @@ def write_chart(path: Path, lines: Sequence[Line]) -> None:
 def _write_legend(axes: pyplot.Axes, lines: Sequence[Line]) -> None:
     """Say what the colours and the dashes mean."""
     orders = sorted({line.order for line in lines})
-    words = {"1": "first", "2": "second", "3": "third", "4": "fourth"}
+    words = {1: "first", 2: "second", 3: "third", 4: "fourth"}
     entries = [(f"{words[order]} order", COLORS[order], "-") for order in orders]
     if any(line.plain for line in lines):
         entries.append(("trained levels; else Karras'", PALE, "--"))
@@ -102,7 +102,7 @@ def _write_labels(axes: pyplot.Axes, lines: Sequence[Line]) -> None:
     ends = np.array([(np.log(line.distances[-1]) - low) / (high - low) for line in lines])
     order = np.argsort(-ends)
     heights = ends.copy()
-    for _ in range(500):  # push neighbours apart, half each, until none touch
+    for _ in range(500):  # push neighbours apart, half each, until none touch; none leaves the axes
         moved = False
         for above, below in pairwise(order):
             lack = LABEL_GAP - (heights[above] - heights[below])
@@ -110,6 +110,7 @@ def _write_labels(axes: pyplot.Axes, lines: Sequence[Line]) -> None:
                 heights[above] += lack / 2
                 heights[below] -= lack / 2
                 moved = True
+        heights = heights.clip(0, 1)
         if not moved:
             break
     shares = axes.get_yaxis_transform()

@@ -6,6 +6,7 @@ import torch
 
 from sdloop import run as run_module
 from sdloop.job.sample import denoise
+from sdloop.machine.device import free_bytes
 from sdloop.model.find import find
 from sdloop.model.networks import load
 from sdloop.model.predictor import UNetPredictor
@@ -43,7 +44,6 @@ def predictor_of(models, table, prompt, guided=True):
 
 
 def test_float32_on_cuda_equals_the_cpu():
-    torch.backends.cudnn.allow_tf32 = False
     source = find("bundled")
     expected, _ = sample(load(source, torch.device("cpu"), torch.float32))
     ours, _ = sample(load(source, CUDA, torch.float32))
@@ -63,7 +63,6 @@ def test_half_precision_frames_are_within_forty_decibels():
 @pytest.mark.parametrize("guidance_scale", [1.0, 5.0])
 @pytest.mark.parametrize("sampler", ["ddim", "pndm"])
 def test_graph_equals_the_loop(sampler, guidance_scale):
-    torch.backends.cudnn.allow_tf32 = False
     models = load(find("bundled"), CUDA, torch.float32)
     table = make_table(read_settings(models.source.scheduler, sampler), 20)
     walker, guided = GraphWalker(), guidance_scale != 1
@@ -77,6 +76,32 @@ def test_graph_equals_the_loop(sampler, guidance_scale):
             if theirs is not None:
                 scale = float(theirs.abs().max())
                 torch.testing.assert_close(getattr(ours, name), theirs, rtol=0, atol=1e-3 * scale)
+
+
+@pytest.mark.parametrize("samples", [1, 2])
+def test_a_row_that_is_replayed_equals_one_that_is_run_to_the_bit(samples):
+    models = load(find("bundled"), CUDA, torch.float16)
+    table = make_table(read_settings(models.source.scheduler), 5)
+    prompts = ["a panda"] * samples
+    embeddings = encode_prompts(models.tokenizer, models.text_encoder, prompts, [""] * samples)
+    predict = UNetPredictor(models.unet, embeddings, table.timesteps, True)
+    z = initial_noise(range(samples), 4, 16, 16).to(CUDA)
+    walker = GraphWalker()
+    first, second = (  # the first runs row 0, captures it, and replays the others
+        collect(walker.walk(predict, table, z, 5.0), z, len(table)).latents for _ in range(2)
+    )
+    assert torch.equal(first, second)
+
+
+def test_what_a_graph_keeps_is_not_free():
+    models = load(find("bundled"), CUDA, torch.float16)
+    table = make_table(read_settings(models.source.scheduler), 5)
+    predict, z = predictor_of(models, table, "a panda"), initial_noise([0], 4, 64, 64).to(CUDA)
+    walker = GraphWalker()
+    list(walker.walk(predict, table, z, 5.0))
+    free, _ = torch.cuda.mem_get_info()
+    unused = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
+    assert free <= free_bytes(CUDA) < free + unused - 10**6
 
 
 def test_the_graph_never_waits_for_the_device_between_rows():
@@ -93,7 +118,8 @@ def test_the_graph_never_waits_for_the_device_between_rows():
 
 
 def test_maps_on_the_device_equal_those_on_the_cpu():
-    images = torch.randint(0, 256, (6, 64, 48, 3), dtype=torch.uint8)
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (6, 64, 48, 3), dtype=torch.uint8, generator=generator)
     for reduce in ("mean", "max"):
         expected = difference_maps(images.numpy(), reduce)
         ours = difference_maps(images.to(CUDA), reduce)
@@ -146,4 +172,7 @@ def test_measures_on_cuda_equal_those_on_the_cpu():
     )
     np.testing.assert_array_equal(ours.commitment.settled_frame, expected.commitment.settled_frame)
     for name, column in expected.columns().items():
-        np.testing.assert_allclose(ours.columns()[name], column, rtol=1e-3, atol=1e-5, err_msg=name)
+        scale = np.abs(column[np.isfinite(column)]).max(initial=0)
+        np.testing.assert_allclose(
+            ours.columns()[name], column, rtol=0, atol=1e-3 * scale, err_msg=name
+        )

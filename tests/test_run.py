@@ -28,7 +28,7 @@ from sdloop.job.folder import RunFiles
 from sdloop.job.plan import prepare
 from sdloop.job.runner import Runner
 from sdloop.model.predictor import UNetPredictor
-from sdloop.model.vae import decode_latents
+from sdloop.model.vae import decode_batches, decode_latents
 from sdloop.sampler.trajectory import Trajectory
 from sdloop.show.difference import difference_maps
 from sdloop.show.file_names import ANIMATIONS
@@ -62,8 +62,7 @@ def test_run_leaves_the_folder_of_the_design(tiny_config, tmp_path, models):
     for name, count in (("frames.gif", 7), ("difference.gif", 6), ("evolution.gif", 6)):
         with Image.open(folder / name) as animation:
             assert animation.n_frames == count
-    images = decode_latents(models.vae, trajectory.latents, batch_size=1)
-    maps = difference_maps(images)
+    maps = difference_maps(torch.cat(list(decode_batches(models.vae, trajectory.latents))))
     with Image.open(folder / "difference.gif") as animation:
         for row in range(6):
             animation.seek(row)

@@ -198,7 +198,7 @@ def clean():
 @pytest.mark.slow
 def test_installed_wheel_runs_from_another_folder(installed, tmp_path):
     shutil.copy(ROOT / "configs/astronaut.yaml", tmp_path / "mine.yaml")
-    options = ["mine.yaml", "scheduler.num_steps=4", "export.stages=null"]
+    options = ["mine.yaml", "device=cpu", "scheduler.num_steps=4", "export.stages=null"]
     for name, command in (
         ("script", [installed / "sdloop-run"]),
         ("module", [installed / "python", "-m", "sdloop.run"]),

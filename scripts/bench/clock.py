@@ -14,22 +14,27 @@ class Clock:
         seconds: By stage, in the order in which they first began.
     """
 
-    def __init__(self) -> None:
-        """Start with no stage."""
+    def __init__(self, device: torch.device) -> None:
+        """Start with no stage.
+
+        Args:
+            device: Whose work counts.
+        """
         self.seconds: dict[str, float] = {}
+        self._device = device
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Time a block; a stage inside another one is taken off that one's time."""
         inner_before = sum(self.seconds.values())
-        start = _now()
+        start = now(self._device)
         yield
         inner = sum(self.seconds.values()) - inner_before
-        self.seconds[name] = self.seconds.get(name, 0.0) + _now() - start - inner
+        self.seconds[name] = self.seconds.get(name, 0.0) + now(self._device) - start - inner
 
 
-def _now() -> float:
+def now(device: torch.device) -> float:
     """Read the clock once the device has done what it was asked to."""
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
     return time.perf_counter()

@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 
+from sdloop.machine.cuda import library_versions
+
 
 def facts() -> dict[str, Any]:
     """Return the date, the device's name, the cores in use and torch's version."""
@@ -16,6 +18,7 @@ def facts() -> dict[str, Any]:
         "device": torch.cuda.get_device_name() if on_cuda else _processor(),
         "cpu_cores": torch.get_num_threads(),
         "torch": torch.__version__,
+        **(library_versions() if on_cuda else {}),
     }
 
 

@@ -6,12 +6,13 @@ python scripts/bench/measures.py [--rounds 3]
 import argparse
 import json
 import statistics
-import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import machine
 import torch
+from clock import now
 from diffusers import AutoencoderKL
 
 from sdloop.machine.device import choose_device
@@ -37,11 +38,16 @@ STABLE_DIFFUSION = {  # the shape of its VAE; the weights are random
 
 def seconds(work: Callable[[], object], device: torch.device) -> float:
     """Time one call, the device's work included."""
-    start = time.perf_counter()
+    start = now(device)
     work()
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter() - start
+    return now(device) - start
+
+
+def random_vae(config: dict[str, Any], device: torch.device, dtype: torch.dtype) -> AutoencoderKL:
+    """Make a VAE with random weights, laid out as sdloop lays out those that it loads."""
+    # the class's own `to` warns of modules that it would rather cast itself; there are none
+    vae = AutoencoderKL(**config).eval()
+    return torch.nn.Module.to(vae, device, dtype, memory_format=torch.channels_last)
 
 
 def time_case(vae: AutoencoderKL, latent_px: int, rounds: int, decoded: int) -> dict[str, float]:
@@ -64,10 +70,12 @@ def time_case(vae: AutoencoderKL, latent_px: int, rounds: int, decoded: int) -> 
     trajectory = Trajectory(
         latents, latents[1:], torch.from_numpy(schedule.timesteps), latents[1:], {}
     )
-    decode_latents(vae, latents[:1])  # the first call builds kernels
-    decoding = (
-        seconds(lambda: decode_latents(vae, latents[:decoded]), device) * (rows + 1) / decoded
-    )
+
+    def decode() -> None:
+        decode_latents(vae, latents[:decoded])
+
+    decode()  # the first call of a batch chooses its kernels
+    decoding = seconds(decode, device) * (rows + 1) / decoded
     size_px = latent_px * 8
     noise = torch.rand(rows + 1, size_px, size_px, 3, generator=generator)
     images = (noise * 255).to(torch.uint8).to(device)
@@ -90,8 +98,7 @@ def main() -> None:
     rounds = parser.parse_args().rounds
     device, dtype = choose_device("auto", "auto")
     frames = STEPS + 2  # PNDM takes one row more than steps
-    # the class's own `to` warns of modules that it would rather cast itself; there are none
-    large = torch.nn.Module.to(AutoencoderKL(**STABLE_DIFFUSION).eval(), device, dtype)
+    large = random_vae(STABLE_DIFFUSION, device, dtype)
     cases = {
         "bundled model, 128 px": (load_vae(find("bundled"), device, dtype), 16, frames),
         "Stable Diffusion's VAE, 512 px": (large, 64, frames if device.type == "cuda" else 1),

@@ -119,7 +119,7 @@ def main() -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     task = Task(asked.model, asked.folder, asked.size, asked.steps, device)
     asked.folder.mkdir(parents=True, exist_ok=True)
-    job(load(task), task, Clock())
+    job(load(task), task, Clock(device))
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from pathlib import Path
 CONFIG = """
 prompt: a panda with a top hat
 guidance_scale: 3.5
+device: cpu
 scheduler: {num_steps: 20}
 export: {formats: [gif, webp, apng], png_frames: true}
 output: runs/killed

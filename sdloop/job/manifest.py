@@ -10,6 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sdloop.machine.cuda import library_versions
 from sdloop.machine.device import name_of
 from sdloop.machine.documents import parse_json, read_file
 from sdloop.machine.files import replacing
@@ -37,6 +38,8 @@ def made_with(plan: Plan, weights_sha256: Mapping[str, str]) -> dict[str, Any]:
     on_cuda = plan.device.type == "cuda"
     name = torch.cuda.get_device_name(plan.device) if on_cuda else ""
     versions = {package: metadata.version(package) for package in PACKAGES}
+    if on_cuda:  # its libraries choose the kernels
+        versions |= library_versions()
     return {
         "versions": {"python": platform.python_version(), **versions},
         "device_name": name or platform.processor() or platform.machine(),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import platform
 import shlex
@@ -10,6 +9,7 @@ import shutil
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+from sdloop.machine.cuda import driver_devices, unused_bytes
 from sdloop.machine.errors import UserError
 from sdloop.machine.memory import host_free_bytes, host_room_bytes
 
@@ -30,7 +30,7 @@ def check_device(name: str) -> None:
     if kind == "mps" and (platform.system(), platform.machine()) != ("Darwin", "arm64"):
         raise UserError("device = mps: not available; it needs a Mac with Apple silicon")
     if kind == "cuda":
-        count = _driver_devices()
+        count = driver_devices()
         if int(number or 0) >= count:
             raise UserError(
                 f"device = {name}: not available; the driver knows {count} CUDA devices; "
@@ -108,8 +108,7 @@ def free_bytes(device: torch.device) -> int | None:
     import torch
 
     if device.type == "cuda":
-        cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        return torch.cuda.mem_get_info(device)[0] + cached
+        return torch.cuda.mem_get_info(device)[0] + unused_bytes(device)
     if device.type == "mps":
         return torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
     return host_free_bytes()
@@ -125,16 +124,3 @@ def room_bytes(device: torch.device) -> int | None:
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device)
     return host_room_bytes()
-
-
-def _driver_devices() -> int:
-    """Ask the CUDA driver how many devices there are; 0 without a driver."""
-    library = "nvcuda.dll" if platform.system() == "Windows" else "libcuda.so.1"
-    try:
-        driver = ctypes.CDLL(library)
-    except OSError:
-        return 0
-    count = ctypes.c_int(0)
-    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
-        return 0
-    return count.value

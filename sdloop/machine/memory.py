@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from sdloop.machine.cuda import has_full_device
 from sdloop.machine.errors import OutOfMemory
 
 # how torch, CUDA, oneDNN, the C++ library and the loader say it; their errors share no class
@@ -21,7 +22,14 @@ SIGNS = (
     "failed to map segment",
     "can't start new thread",
 )
-AMBIGUOUS = "could not create a primitive"  # oneDNN's words for much; if little is free, for this
+# what libraries say of much else too; if little is free, of this
+AMBIGUOUS_ON_HOST = ("could not create a primitive",)  # oneDNN
+AMBIGUOUS_ON_CUDA = (  # cuDNN without room for its workspace or its code, late handles of both
+    "unable to find an engine to execute this computation",
+    "cublas_status_not_initialized",
+    "cudnn_status_not_initialized",
+    "cudnn_status_internal_error",
+)
 LITTLE_BYTES = 2**28
 LONGEST_REASON = 160
 SHARE_OF_FREE = 0.5  # the rest is left for what comes after
@@ -34,10 +42,12 @@ def is_out_of_memory(error: BaseException) -> bool:
     if not isinstance(error, RuntimeError | OSError | ImportError):
         return False
     said = str(error).lower()
-    if AMBIGUOUS in said:
+    if any(sign in said for sign in SIGNS):
+        return True
+    if any(words in said for words in AMBIGUOUS_ON_HOST):
         free = host_free_bytes()
         return free is not None and free < LITTLE_BYTES
-    return any(sign in said for sign in SIGNS)
+    return any(words in said for words in AMBIGUOUS_ON_CUDA) and has_full_device(LITTLE_BYTES)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""What a run needs of a hub repository: configs and tokenizer to plan it, weights to load it."""
+"""Fetches from a hub repository what a run needs: configs and tokenizer, then weights."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SMALL_FILES = (
     "tokenizer/*",
     "scheduler/*.json",
     "*/config.json",
-    "*/*.safetensors*.json",  # the indices of shards
+    "*/*.safetensors*.json",  # shard indices
 )
 LARGEST_SMALL_BYTES = 16_000_000
 
@@ -29,14 +29,14 @@ def fetch_configs(name: str, weights: bool, revision: str | None = None) -> Path
 
     Args:
         name: The repository's id.
-        weights: Whether its weights will be needed, too: if it lacks them, nothing is fetched.
+        weights: Whether its weights will be needed too; if it lacks them, fetch nothing.
         revision: A branch, tag or commit; None is the main branch.
 
     Returns:
         The folder that holds them, a snapshot in the hub's cache.
 
     Raises:
-        UserError: The repository cannot be had, lacks weights, or a file has an absurd size.
+        UserError: The repository is out of reach or lacks weights, or a small file is too large.
         OSError: The cache cannot be written to, or the disk is full.
     """
     repository = Repository.ask(name, revision)
@@ -56,13 +56,13 @@ def fetch_weights(
     components: Iterable[str] = tuple(STEMS),
     watch: Watch | None = None,
 ) -> None:
-    """Fetch safetensors into the snapshot that a model's folder is, if it comes from the hub.
+    """Fetch a hub model's safetensors into its snapshot folder; do nothing for other models.
 
     Args:
         source: A model that `find` found.
         half: Whether to prefer the half-precision variant.
-        components: Of "text_encoder", "unet" and "vae".
-        watch: Is told of the bytes as they come, if any have to.
+        components: Any of "text_encoder", "unet" and "vae".
+        watch: Called with the bytes fetched so far, if there are any to fetch.
 
     Raises:
         UserError: The hub cannot be reached, or the download broke off.
@@ -80,7 +80,7 @@ def fetch_weights(
         offered.append([[f"{component}/{name}" for name in names] for names, _ in found])
     try:
         repository.fetch((path for ways in offered for path in ways[0]), watch)
-    except Unreachable:  # another variant will do, if the cache holds it
+    except Unreachable:  # use another variant if the cache has it
         for ways in offered:
             here = next(filter(repository.holds, ways), None)
             if here is None or not repository.holds_whole(here):
@@ -102,14 +102,14 @@ def _check_weights_are_listed(repository: Repository) -> None:
             )
         if single and "model_index.json" not in files:
             raise UserError(
-                f"model = {name}: holds single files, no folder in diffusers' layout; download one "
-                f"(hf download {name} {single[0]}) and say model=<its path>"
+                f"model = {name}: holds single files, not diffusers' layout; download one "
+                f"(hf download {name} {single[0]}) and set model=<its path>"
             )
         raise no_weights(name, component, names)
 
 
 def _is_small(path: str) -> bool:
-    """Tell whether a file is a config, of the tokenizer, or the index of shards."""
+    """Tell whether a file is a config, a tokenizer file or a shard index."""
     return path.count("/") < 2 and any(map(PurePosixPath(path).match, SMALL_FILES))
 
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from sdloop.machine.tf32 import full_float32
+
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL
 
@@ -33,7 +35,8 @@ def decode_batch(vae: AutoencoderKL, latents: Tensor, padded_to: int = 0) -> tup
     z = latents.to(vae.device, torch.float32) / vae.config.scaling_factor
     if vae.config.shift_factor is not None:
         z = z + vae.config.shift_factor
-    images = vae.decode(z.to(vae.dtype)).sample[:frames].float()
+    with full_float32(z.device):
+        images = vae.decode(z.to(vae.dtype)).sample[:frames].float()
     are_finite = torch.isfinite(images).flatten(1).all(dim=1)
     levels = (images / 2 + 0.5).clamp(0, 1) * 255
     return levels.permute(0, 2, 3, 1), are_finite

@@ -1,4 +1,4 @@
-"""How the hub's client is spoken to: it shows nothing, and its errors become one line."""
+"""Keeps the hub client silent, and turns its errors into one line."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ class Unreachable(UserError):
 
 
 def read_address(name: str) -> tuple[str, str | None]:
-    """Read the address of a repository's page, as browsers show it, or hf://owner/name.
+    """Parse the URL of a repository's page, or hf://owner/name.
 
     Args:
-        name: What the user gave for a model.
+        name: The config's `model`.
 
     Returns:
-        The repository's id and the revision, or None for the main branch.
+        The repository's id, and the revision or None for the main branch.
 
     Raises:
         UserError: It is the address of something else.
@@ -40,13 +40,13 @@ def read_address(name: str) -> tuple[str, str | None]:
     if place.path_in_repo.endswith(".safetensors"):
         raise UserError(
             f"model = {name}: is one file of a repository; download it "
-            f"(hf download {place.id} {place.path_in_repo}) and say model=<its path>"
+            f"(hf download {place.id} {place.path_in_repo}) and set model=<its path>"
         )
     return place.id, place.revision
 
 
 class HiddenBar(tqdm):
-    """A progress bar of the hub's client that is never shown."""
+    """A progress bar for the hub client that is never shown."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:  # noqa: ANN401 - as tqdm's
         """Take whatever tqdm takes."""
@@ -56,9 +56,9 @@ class HiddenBar(tqdm):
 
 @contextmanager
 def silence() -> Iterator[None]:
-    """Keep the hub's client from writing to stderr; what fails reaches its caller anyway.
+    """Keep the hub client from writing to stderr; errors are raised anyway.
 
-    Its logger's own handlers are held shut for the time of the block; those of the user stay open.
+    Only its logger's own handlers are muted within the block, not the user's.
     """
 
     def shut(record: logging.LogRecord) -> bool:
@@ -75,7 +75,7 @@ def silence() -> Iterator[None]:
 
 
 def error_for(error: Exception, name: str, path: str | None) -> Exception:
-    """Say in one line why a repository, or a file of it, cannot be had."""
+    """Return the error that says in one line why a repository or file cannot be fetched."""
     from huggingface_hub import constants, errors
 
     causes: list[BaseException] = [error]
@@ -83,15 +83,15 @@ def error_for(error: Exception, name: str, path: str | None) -> Exception:
         causes.append(causes[-1].__cause__)
     nowhere = f"model = {name}: " + (f"{path}: " if path else "no such folder here, and ")
     if isinstance(error, errors.HFValidationError):
-        return UserError(f"{nowhere}no hub id: {reason_of(error)}")
+        return UserError(f"{nowhere}not a hub id: {reason_of(error)}")
     if isinstance(error, errors.GatedRepoError):
         return UserError(
-            f"model = {name}: its authors grant access on request: accept the terms at "
+            f"model = {name}: access is gated: accept the terms at "
             f"{constants.ENDPOINT}/{name}, then log in (hf auth login)"
         )
     if isinstance(error, errors.RepositoryNotFoundError):
         return UserError(
-            f"{nowhere}the hub has no such repository, or a private one (hf auth login)"
+            f"{nowhere}the hub has no such repository, or it is private (hf auth login)"
         )
     if any(isinstance(cause, errors.OfflineModeIsEnabled) for cause in causes):
         return Unreachable(
@@ -106,5 +106,5 @@ def error_for(error: Exception, name: str, path: str | None) -> Exception:
         return OSError(error.errno, error.strerror, error.filename or constants.HF_HUB_CACHE)
     return UserError(
         f"model = {name}: the download of {path or 'its listing'} was interrupted "
-        f"({reason_of(error)}); the same command goes on with what is missing"
+        f"({reason_of(error)}); run the same command again to fetch the rest"
     )

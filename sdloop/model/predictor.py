@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self
 import torch
 from torch import Tensor
 
+from sdloop.machine.tf32 import full_float32
 from sdloop.model.shortcuts import (
     FixedPrompt,
     Swaps,
@@ -51,7 +52,9 @@ class UNetPredictor:
             check_takes_shortcuts(unet)
         self._unet, self._embeddings, self._guided = unet, embeddings, guided
         self._lock, self._takes_shortcuts = lock, shortcuts
-        self._timesteps = torch.tensor(timesteps, dtype=torch.float32, device=unet.device)
+        # diffusers looks through all parameters for these, half a millisecond each time
+        self._device, self._dtype = unet.device, unet.dtype
+        self._timesteps = torch.tensor(timesteps, dtype=torch.float32, device=self._device)
         self._prompts: list[FixedPrompt] = []
         self._swaps: Swaps | None = None
         self._captured: Swaps | None = None  # a graph reads its tensors for as long as it lives
@@ -59,12 +62,12 @@ class UNetPredictor:
     @property
     def device(self) -> torch.device:
         """Return where the UNet is."""
-        return self._unet.device
+        return self._device
 
     @property
     def dtype(self) -> torch.dtype:
         """Return the UNet's dtype."""
-        return self._unet.dtype
+        return self._dtype
 
     @property
     def guided(self) -> bool:
@@ -90,7 +93,7 @@ class UNetPredictor:
                 f"{len(self._embeddings)} embeddings for {len(z)} samples, guided: {self._guided}"
             )
         doubled = torch.cat([z, z]) if self._guided else z
-        with self._shortcuts():
+        with full_float32(self.device), self._shortcuts():
             return self._unet(
                 doubled.to(self.dtype),
                 self._timesteps[row],
@@ -119,15 +122,17 @@ class UNetPredictor:
         """
         self._embeddings = self._embeddings.clone()
         swaps = self._captured = Swaps(self._lock)
-        self._prompts = fix_prompt(self._unet, self._embeddings, swaps)
-        tabulate_times(self._unet, self._timesteps, row, swaps)
+        with full_float32(self.device):
+            self._prompts = fix_prompt(self._unet, self._embeddings, swaps)
+            tabulate_times(self._unet, self._timesteps, row, swaps)
         if self._guided:
             share_halves(self._unet, swaps)
         return swaps
 
     def call(self, buffer: Tensor, row: Tensor) -> Tensor:
         """Ask the UNet about what is in the buffer; `row` stands for its timestep."""
-        return self._unet(buffer, row, encoder_hidden_states=self._embeddings).sample
+        with full_float32(self.device):
+            return self._unet(buffer, row, encoder_hidden_states=self._embeddings).sample
 
     def take_over(self, other: Self) -> bool:
         """Take another predictor's prompt, in place; False if it is shaped otherwise."""
@@ -137,8 +142,9 @@ class UNetPredictor:
             return False
         if other is not self:
             self._embeddings.copy_(other._embeddings)
-            for prompt in self._prompts:
-                prompt.change(self._embeddings)
+            with full_float32(self.device):
+                for prompt in self._prompts:
+                    prompt.change(self._embeddings)
         return True
 
     def _shortcuts(self) -> Swaps:

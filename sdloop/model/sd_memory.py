@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from sdloop.machine.device import room_bytes
 from sdloop.machine.errors import UserError, reason_of
-from sdloop.machine.memory import host_free_bytes
 from sdloop.model.bound import decoder_at_most, unet_at_most
 from sdloop.model.decode_batch import LARGEST_BATCH, choose_batch, ignores_batch
 from sdloop.model.networks import dtype_of
@@ -75,8 +75,8 @@ def count_decoder(
         raise _misfit(source, "vae", error) from None
     if ignores_batch(device.type):
         return frame.needed_bytes + growth_bytes
-    free = None if device.type == "cuda" else host_free_bytes()
-    batch = choose_batch(frames, frame.needed_bytes, frame.widest, free, batch_size)
+    room = room_bytes(device)  # no less than what is free once the run decodes
+    batch = choose_batch(frames, frame.needed_bytes, frame.widest, room, batch_size)
     return batch * frame.needed_bytes + growth_bytes
 
 

@@ -118,16 +118,29 @@ class OnOneHalf(nn.Module):
 
 
 class RowOfTable(nn.Module):
-    """Stands for a layer whose outputs were computed before, one for each row of the table."""
+    """Stands for the embedding of a timestep; gives all that was computed from it before."""
 
     def __init__(self, table: Tensor, row: Tensor) -> None:
         """Keep the outputs, (rows, width), and the row's number on their device, (1,), int64."""
         super().__init__()
         self.table, self.row = table, row
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Return the row's output for every sample, (batch, width); the inputs do not matter."""
-        return self.table.index_select(0, self.row).expand(len(inputs), -1)
+    def forward(self, timesteps: Tensor) -> Tensor:
+        """Return the row's outputs for every sample, (batch, width); the times do not matter."""
+        return self.table.index_select(0, self.row).expand(len(timesteps), -1)
+
+
+class Columns(nn.Module):
+    """Stands for a layer whose outputs are columns of what RowOfTable gives."""
+
+    def __init__(self, start: int, stop: int) -> None:
+        """Keep which columns."""
+        super().__init__()
+        self.start, self.stop = start, stop
+
+    def forward(self, row: Tensor) -> Tensor:
+        """Take them, as a view: (batch, width) -> (batch, stop - start)."""
+        return row[:, self.start : self.stop]
 
 
 class PassThrough(nn.Module):
@@ -180,6 +193,8 @@ def tabulate_times(
 ) -> None:
     """Compute what every residual block adds for its timestep, for all rows at once.
 
+    A call looks its row up once; the blocks take their columns of it.
+
     Args:
         unet: Whose layers are to be swapped; its calls then ignore their timestep.
         timesteps: (rows,), on the UNet's device.
@@ -188,11 +203,18 @@ def tabulate_times(
     """
     check_takes_shortcuts(unet)
     embedded = unet.time_embedding(unet.time_proj(timesteps).to(unet.dtype))
-    for module in list(unet.modules()):
-        if getattr(module, "time_emb_proj", None) is not None:
-            added = module.time_emb_proj(module.nonlinearity(embedded))
-            swaps.add(module, "time_emb_proj", RowOfTable(added, row))
-    swaps.add(unet, "time_proj", PassThrough())
+    added: list[Tensor] = []
+    start = 0
+    for module in unet.modules():
+        if getattr(module, "time_emb_proj", None) is None:
+            continue
+        activated = embedded if module.skip_time_act else module.nonlinearity(embedded)
+        added.append(module.time_emb_proj(activated))
+        stop = start + added[-1].shape[1]
+        swaps.add(module, "time_emb_proj", Columns(start, stop))
+        swaps.add(module, "skip_time_act", True)  # the columns are behind it
+        start = stop
+    swaps.add(unet, "time_proj", RowOfTable(torch.cat(added, dim=1), row))
     swaps.add(unet, "time_embedding", PassThrough())
 
 

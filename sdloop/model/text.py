@@ -11,6 +11,7 @@ import torch
 
 from sdloop.machine.device import in_dtype
 from sdloop.machine.errors import UserError
+from sdloop.machine.tf32 import full_float32
 
 if TYPE_CHECKING:
     from transformers import CLIPTextModel, CLIPTokenizer
@@ -98,7 +99,8 @@ def encode_prompts(
     ).to(text_encoder.device)
     uses_mask = getattr(text_encoder.config, "use_attention_mask", False)
     mask = tokens.attention_mask if uses_mask else None
-    embeddings = text_encoder(tokens.input_ids, attention_mask=mask).last_hidden_state
+    with full_float32(text_encoder.device):
+        embeddings = text_encoder(tokens.input_ids, attention_mask=mask).last_hidden_state
     finite = torch.isfinite(embeddings).flatten(1).all(dim=1).tolist()
     for text, is_finite in zip(texts, finite, strict=True):
         if not is_finite:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
@@ -24,7 +24,6 @@ class DecodeError(UserError):
     """The VAE made values that are not finite."""
 
 
-@torch.inference_mode()
 def decode_batches(
     vae: AutoencoderKL,
     latents: Tensor,
@@ -75,10 +74,8 @@ def decode_batches(
             pictures, finite = decoded
             bad = [index for index, is_finite in enumerate(finite.tolist()) if not is_finite]
             if bad:
-                with _in_float32(vae):
-                    for index in bad:
-                        z, name = latents[start + index], name_of(start + index)
-                        pictures[index] = _decode_alone(vae, z, name)
+                names = {index: name_of(start + index) for index in bad}
+                _decode_in_float32(vae, latents[batch], pictures, names)
             start = batch.stop
             if on_frames is not None:
                 on_frames(len(pictures))
@@ -106,6 +103,7 @@ def round_pictures(batches: Iterable[Tensor], frames: int) -> Tensor:
             images = torch.empty(shape, dtype=torch.uint8, device=pictures.device)
         images[start : start + len(pictures)] = pictures.round()
         start += len(pictures)
+        del pictures  # before the next batch takes its memory
     if images is None:
         raise ValueError("latents: there are none")
     return images
@@ -156,6 +154,7 @@ def _no_room(vae: AutoencoderKL, height: int, width: int) -> OutOfMemory:
     )
 
 
+@torch.inference_mode()
 def _decode_if_it_fits(
     vae: AutoencoderKL, latents: Tensor, padded_to: int
 ) -> tuple[Tensor, Tensor] | None:
@@ -168,12 +167,16 @@ def _decode_if_it_fits(
         return None
 
 
-def _decode_alone(vae: AutoencoderKL, z: Tensor, name: str) -> Tensor:
-    """Decode one latent, (4, h, w), which in float32 must be finite; return (H, W, 3)."""
-    pictures, is_finite = decode_batch(vae, z[None])
-    if not is_finite.item():
-        raise DecodeError(f"decode: {name} has values that are not finite, in float32 too")
-    return pictures[0]
+@torch.inference_mode()
+def _decode_in_float32(
+    vae: AutoencoderKL, latents: Tensor, pictures: Tensor, names: Mapping[int, str]
+) -> None:
+    """Decode some latents of a batch again, one by one; in float32 they must be finite."""
+    with _in_float32(vae):
+        for index, name in names.items():
+            pictures[index : index + 1], is_finite = decode_batch(vae, latents[index, None])
+            if not is_finite.item():
+                raise DecodeError(f"decode: {name} has values that are not finite, in float32 too")
 
 
 @contextmanager

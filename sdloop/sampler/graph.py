@@ -53,40 +53,58 @@ class Capturable(Protocol):
 Record = Callable[[Callable[[], None], AbstractContextManager[object], torch.device], Callable]
 
 
-def record_graph(
-    row: Callable[[], None], prepared: AbstractContextManager[object], device: torch.device
-) -> Callable[[], None]:
-    """Run a row once, which also warms up the kernels, and capture it as a CUDA graph.
+class GraphRecorder:
+    """Captures rows as CUDA graphs, all in one stream.
 
-    Args:
-        row: Takes the row that the device's counter names.
-        prepared: Entered around the network's calls; it may be entered again.
-        device: A CUDA device.
-
-    Returns:
-        A function that takes one more row.
+    cuBLAS keeps a workspace for every stream that it was ever used in.
     """
-    stream, graph = torch.cuda.Stream(device), torch.cuda.CUDAGraph()
-    with prepared:
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
+
+    def __init__(self) -> None:
+        """Ask nothing of a device yet."""
+        self._stream: torch.cuda.Stream | None = None
+
+    def __call__(
+        self,
+        row: Callable[[], None],
+        prepared: AbstractContextManager[object],
+        device: torch.device,
+    ) -> Callable[[], None]:
+        """Run a row once, which also warms up the kernels, and capture it as a CUDA graph.
+
+        Args:
+            row: Takes the row that the device's counter names.
+            prepared: Entered around the network's calls; it may be entered again.
+            device: A CUDA device, the current one; always the same.
+
+        Returns:
+            A function that takes one more row.
+        """
+        if self._stream is None:
+            self._stream = torch.cuda.Stream(device)
+        stream, graph = self._stream, torch.cuda.CUDAGraph()
+        around = torch.cuda.current_stream()
+        stream.wait_stream(around)
+        # torch.cuda.graph leaves the stream too, but not if the capture fails
+        with prepared, torch.cuda.stream(stream):
             row()
-        torch.cuda.current_stream().wait_stream(stream)
-        with torch.cuda.graph(graph, stream=stream):
-            row()
-    return graph.replay
+            around.wait_stream(stream)
+            # other threads may go on using the device: they do not touch what is captured
+            with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
+                row()
+        return graph.replay
 
 
 class GraphWalker:
     """loop.walk for one network on CUDA; a walk shaped like the previous one reuses its graph."""
 
-    def __init__(self, record: Record = record_graph) -> None:
+    def __init__(self, record: Record | None = None) -> None:
         """Capture nothing before the first walk.
 
         Args:
-            record: Runs a row and returns a function that takes the next ones.
+            record: Runs a row and returns a function that takes the next ones; by default a
+                GraphRecorder.
         """
-        self._record = record
+        self._record: Record = record or GraphRecorder()
         self._captured: _Captured | None = None
 
     @torch.no_grad()

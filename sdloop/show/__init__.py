@@ -1,1 +1,1 @@
-"""Arrays -> pictures, measures, files: knows no network and no config."""
+"""Turns arrays into pictures, measures and files; knows no network and no config."""

@@ -1,4 +1,4 @@
-"""The names of the files that show a run: what the writers write and the run's folder expects."""
+"""File names of a run's exports, shared by the writers and the run's folder."""
 
 from pathlib import Path
 from typing import Literal, get_args
@@ -19,6 +19,6 @@ def animation_file(name: str, suffix: str) -> str:
 
 
 def numbered_pictures(folder: Path, count: int) -> list[Path]:
-    """Name one PNG a picture, 000.png onwards."""
+    """Name one PNG per picture, from 000.png."""
     digits = max(3, len(str(count - 1)))
     return [folder / f"{number:0{digits}d}.png" for number in range(count)]

@@ -1,4 +1,4 @@
-"""The picture that says where the object is -> a mask."""
+"""Reads the picture that marks the object as a mask."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from sdloop.machine.errors import UserError, reason_of
 if TYPE_CHECKING:
     from PIL import Image
 
-ORIENTATION, TURNED = 0x0112, (5, 6, 7, 8)  # EXIF's key, and its values for a quarter turn
-MASK_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF")  # others' readers run programs, or are rare
+ORIENTATION, TURNED = 0x0112, (5, 6, 7, 8)  # EXIF tag, and its values for a quarter turn
+MASK_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF")  # other readers run programs, or are rare
 
 
 def read_mask(path: Path, height: int, width: int) -> NDArray[np.bool_]:
-    """Read the picture that says where the object is.
+    """Read the picture that marks the object.
 
     Args:
         path: A PNG, JPEG, WebP, BMP or GIF.
-        height: The run's, in pixels.
-        width: Likewise.
+        height: The run's height in pixels.
+        width: The run's width in pixels.
 
     Returns:
-        bool (height, width), true where the picture is lighter than mid grey; where it is
-        transparent, it counts as black. A picture of one colour says it by its transparency alone.
+        bool (height, width), true where the picture is lighter than mid grey. Transparent pixels
+        count as black. If all pixels have one colour, the mask is the alpha channel, if any.
 
     Raises:
-        UserError: It cannot be found, is no picture, or of another size.
+        UserError: The file is missing, is not a picture, or has another size.
     """
     from PIL import Image, ImageOps
 
@@ -43,7 +43,7 @@ def read_mask(path: Path, height: int, width: int) -> NDArray[np.bool_]:
             warnings.catch_warnings(action="ignore"),
             Image.open(path, formats=MASK_FORMATS) as picture,
         ):
-            # the size is in the header, and another than the run's is refused by it
+            # the header has the size: refuse a wrong one before decoding
             turned = picture.getexif().get(ORIENTATION, 1) in TURNED
             found = picture.size[::-1] if turned else picture.size
             upright = ImageOps.exif_transpose(picture) if found == (width, height) else None
@@ -52,7 +52,7 @@ def read_mask(path: Path, height: int, width: int) -> NDArray[np.bool_]:
         raise UserError(f"{key}: no such file") from None
     except UserError:
         raise
-    except Exception as error:  # decoders of damaged files raise whatever they stumble over
+    except Exception as error:  # decoders may raise anything on damaged files
         raise UserError(f"{key}: is not a picture that can be read: {reason_of(error)}") from None
     if light is None:
         raise UserError(
@@ -62,7 +62,7 @@ def read_mask(path: Path, height: int, width: int) -> NDArray[np.bool_]:
 
 
 def _lightness(picture: Image.Image) -> NDArray[np.float32]:
-    """Return how light each pixel is over black, (H, W), from 0 to 1."""
+    """Return each pixel's lightness over black, (H, W), from 0 to 1."""
     if picture.mode.startswith("I;16") or picture.mode == "I":  # 16 bits, which "L" would clip
         return np.asarray(picture, dtype=np.float32) / np.float32(65535)
     light = np.asarray(picture.convert("L"), dtype=np.float32) / np.float32(255)

@@ -80,6 +80,8 @@ def stage(self, name, *options):
 
 Stages.stage = stage
 if limited_stage == "all":
+    import torch  # whose builds for CUDA alone take gigabytes of addresses
+
     limit()
 sys.exit(main(arguments))
 """
@@ -152,13 +154,31 @@ def test_fresh_noise_is_counted(tiny_config):
     assert (device["denoise"], device["decode"]) == (2 * fresh, fresh)  # given, and the graph's own
 
 
-def test_device_has_a_ledger_of_its_own_on_cuda(tiny_config):
+def test_device_has_a_ledger_of_its_own_on_cuda(tiny_config, monkeypatch):
+    monkeypatch.setattr(sd_memory, "room_bytes", lambda device: 2**36)
     plan = plan_of(tiny_config, "dtype=float16")
     plan = replace(plan, device=torch.device("cuda"))
     host, device = estimate(plan)
     assert "weights" in device.always
     assert "weights" not in host.always
     assert device.where == "device cuda"
+
+
+def test_decoding_takes_a_batch_that_the_device_has_room_for(tiny_config, monkeypatch):
+    plan = replace(plan_of(tiny_config, "dtype=float16"), device=torch.device("cuda"))
+    family, place = plan.source.family, (plan.device, plan.dtype)
+    stack = (7, *plan.latent_shape)
+
+    def decode_bytes(room, batch_size=None):
+        monkeypatch.setattr(sd_memory, "room_bytes", lambda device: room)
+        return family.decode_bytes(plan.source, stack, batch_size, *place)
+
+    one = decode_bytes(None, 1)
+    assert decode_bytes(100 * one) == decode_bytes(None) == 7 * one
+    assert decode_bytes(9 * one) == 4 * one  # half of the room, in two batches
+    assert decode_bytes(one) == one
+    assert decode_bytes(one, 5) == 5 * one  # as asked for
+    assert family.decode_bytes(plan.source, stack, None, *place, quick=True) >= 7 * one
 
 
 def test_dry_run_prints_the_estimate_as_comments_of_valid_yaml(tiny_config, tmp_path, capsys):

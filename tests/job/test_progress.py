@@ -1,5 +1,7 @@
 """The file of finished rows: what is in it comes back to the bit, or not at all."""
 
+from contextlib import contextmanager
+
 import pytest
 import torch
 
@@ -151,3 +153,43 @@ def test_discarded_file_is_gone(path):
         next(progress.keep(steps_of(outputs_of())))
         progress.discard()
     assert not path.exists()
+
+
+class OnCuda(torch.Tensor):
+    """A tensor that says it is on the second CUDA device."""
+
+    is_cuda = True
+    device = property(lambda self: torch.device("cuda:1"))
+
+
+class Event:
+    def record(self, stream):
+        self.stream = stream
+
+
+class Stream:
+    def __init__(self, name):
+        self.name = name
+
+    def wait_event(self, event):
+        self.waited_for = event.stream
+
+
+def test_rows_are_copied_once_their_own_device_has_computed_them(path, monkeypatch):
+    copied_in = []
+
+    @contextmanager
+    def stream(entered):
+        copied_in.append(entered)
+        yield
+
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(torch.cuda, "Stream", lambda device: Stream(f"new, {device}"))
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device=0: f"current, {device}")
+    monkeypatch.setattr(torch.cuda, "stream", stream)
+    with open_file(path) as progress:  # while the first device is the current one
+        for _ in progress.keep(steps_of([out.as_subclass(OnCuda) for out in outputs_of()])):
+            pass
+    assert [entered.name for entered in copied_in] == ["new, cuda:1"] * ROWS
+    assert {entered.waited_for for entered in copied_in} == {"current, cuda:1"}
+    assert_equal(read(path), outputs_of())

@@ -95,7 +95,7 @@ def test_run_killed_again_and_again_makes_every_row_once(tiny_config, tmp_path, 
 
 @pytest.mark.parametrize(
     "stage",
-    ["model.vae.decode_latents", "show.figure.strip.write_strip", "job.manifest.write_manifest"],
+    ["model.vae.decode_batches", "show.figure.strip.write_strip", "job.manifest.write_manifest"],
 )
 def test_run_cut_off_after_the_loop_calls_the_unet_no_more(
     tiny_config, tmp_path, monkeypatch, calls, finished, stage
@@ -146,10 +146,11 @@ def test_finished_run_is_not_made_again(tiny_config, tmp_path, capsys, calls):
     assert calls.count == 6
 
 
-def test_run_that_lost_a_file_is_made_again(tiny_config, tmp_path, finished):
+@pytest.mark.parametrize("name", ["frames.gif", "guidance.png"])
+def test_run_that_lost_a_file_is_made_again(tiny_config, tmp_path, finished, name):
     expected = finished()
     assert run_module.main([str(tiny_config)]) == 0
-    (tmp_path / "run/frames.gif").unlink()
+    (tmp_path / "run" / name).unlink()
     assert run_module.main([str(tiny_config)]) == 0
     assert contents(tmp_path / "run") == expected
 

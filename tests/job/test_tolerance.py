@@ -165,7 +165,7 @@ def test_a_seed_in_a_batch_is_the_seed_alone_on_the_bundled_model(bundled):
 
 @pytest.mark.slow
 def test_two_processes_of_the_bundled_model_write_the_same_bytes(tmp_path):
-    steps = ["scheduler.num_steps=3", "export.stages=null"]
+    steps = ["device=cpu", "scheduler.num_steps=3", "export.stages=null"]
     one, two = (run_in(tmp_path / name, ASTRONAUT, *steps, threads=2) for name in ("one", "two"))
     assert one == two
     assert one["manifest.json"]["threads"] == 2

@@ -211,7 +211,7 @@ def test_pasted_addresses_work(hub, address, revision, model_folder):
         ("https://civitai.com/models/4384", "Unrecognized host 'civitai.com'"),
         (
             "https://huggingface.co/someone/tiny/blob/main/v1-5.safetensors",
-            "(hf download someone/tiny v1-5.safetensors) and say model=<its path>",
+            "(hf download someone/tiny v1-5.safetensors) and set model=<its path>",
         ),
     ],
 )
@@ -225,7 +225,7 @@ def test_addresses_of_other_things_are_refused(hub, address, said):
 
 def test_repository_that_is_not_there_is_told(hub):
     message = refusal(lambda: find("someone/else"))
-    assert "no such folder here, and the hub has no such repository, or a private one" in message
+    assert "no such folder here, and the hub has no such repository, or it is private" in message
 
 
 @pytest.mark.parametrize("where", ["refusals", "listings_refused"])
@@ -268,8 +268,8 @@ def test_repository_of_single_files_says_to_download_one(hub, copied):
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     (copied / "v1-5.safetensors").write_bytes(b"4 GB")
     message = refusal(lambda: find(TINY))
-    assert "holds single files, no folder in diffusers' layout; download one" in message
-    assert "(hf download someone/tiny v1-5.safetensors) and say model=<its path>" in message
+    assert "holds single files, not diffusers' layout; download one" in message
+    assert "(hf download someone/tiny v1-5.safetensors) and set model=<its path>" in message
     assert hub.fetched() == []
 
 
@@ -295,7 +295,7 @@ def test_interrupted_download_is_told_as_that(hub, models, no_waiting, path, mon
     hub.cut_at_start.add(path)
     message = refusal(lambda: load(find(TINY), CPU, torch.float32))
     assert f"the download of {path} was interrupted (" in message
-    assert "the same command goes on with what is missing" in message
+    assert "run the same command again to fetch the rest" in message
     assert "no such folder" not in message
     fetched = set(hub.fetched())
     hub.cut_at_start.clear()

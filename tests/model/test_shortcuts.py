@@ -1,8 +1,11 @@
 """What is computed once a run changes no output."""
 
+from collections import Counter
+
 import pytest
 import torch
 from diffusers import UNet2DConditionModel
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from sdloop.model.predictor import UNetPredictor
 from sdloop.model.shortcuts import OnOneHalf, Swaps, fix_prompt, share_halves, tabulate_times
@@ -64,6 +67,48 @@ def test_times_from_the_table_are_those_of_the_row(models):
             torch.testing.assert_close(call(models, z, row, embeddings), theirs)
             row.add_(1)
     torch.testing.assert_close(call(models, z, 981, embeddings), expected[0], rtol=0, atol=0)
+
+
+class Counting(TorchDispatchMode):
+    """Counts the operations in a block, by name."""
+
+    def __init__(self):
+        super().__init__()
+        self.counts = Counter()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.counts[func.overloadpacket.__name__] += 1
+        return func(*args, **kwargs or {})
+
+
+@pytest.mark.parametrize("name", ["models", "bundled"])
+def test_a_call_looks_its_row_up_once_and_activates_no_time(name, request):
+    models = request.getfixturevalue(name)
+    blocks = [module for module in models.unet.modules() if getattr(module, "time_emb_proj", None)]
+    timesteps, row = torch.tensor([981.0, 1.0]), torch.ones(1, dtype=torch.int64)
+    z = initial_noise([1], 4, *models.source.sample_size)
+    embeddings = encode_prompts(models.tokenizer, models.text_encoder, ["a"], ["b"])
+    with torch.no_grad():
+        embedded = models.unet.time_embedding(models.unet.time_proj(timesteps))
+        added = [block.time_emb_proj(block.nonlinearity(embedded)) for block in blocks]
+    with Counting() as plain:
+        call(models, z, timesteps[1], embeddings)
+    swaps = Swaps()
+    with torch.no_grad():
+        tabulate_times(models.unet, timesteps, row, swaps)
+    given = {}
+    with swaps, Counting() as tabulated:
+        for block in blocks:
+            block.time_emb_proj.register_forward_hook(
+                lambda module, inputs, output, block=block: given.update({block: output})
+            )
+        call(models, z, row, embeddings)
+    assert len(blocks) == len(given) >= 8
+    for block, theirs in zip(blocks, added, strict=True):  # to the bit, in every sample
+        assert torch.equal(given[block], theirs[1:].expand(2, -1))
+    assert tabulated.counts["index_select"] == 1
+    assert plain.counts["silu"] - tabulated.counts["silu"] == len(blocks) + 1  # the embedding's
+    assert plain.counts["addmm"] - tabulated.counts["addmm"] == len(blocks) + 2
 
 
 @pytest.mark.parametrize("guidance_scale", [1.0, 4.0])

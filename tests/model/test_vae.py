@@ -12,7 +12,7 @@ from sdloop.model.decode_batch import choose_batch, largest_batch
 from sdloop.model.find import find
 from sdloop.model.frame import frame_of
 from sdloop.model.networks import load, load_vae
-from sdloop.model.vae import DecodeError, decode_latents
+from sdloop.model.vae import DecodeError, decode_batches, decode_latents
 
 
 @pytest.fixture
@@ -36,6 +36,29 @@ def test_pictures_equal_the_vae_one_by_one(models, latents):
             alone = models.vae.decode(z[None] / models.vae.config.scaling_factor).sample[0]
         levels = ((alone / 2 + 0.5).clamp(0, 1) * 255).round().permute(1, 2, 0)
         assert (levels - image).abs().max() <= 1
+
+
+def test_pictures_are_the_decoded_levels_rounded_to_the_nearest(models, latents):
+    levels = torch.cat(list(decode_batches(models.vae, latents)))
+    assert levels.dtype == torch.float32
+    assert levels.min() >= 0
+    assert levels.max() <= 255
+    assert (levels != levels.round()).float().mean() > 0.9  # they are not rounded
+    images = decode_latents(models.vae, latents)
+    assert (images - levels).abs().max() <= 0.5
+
+
+def test_a_vae_of_half_precision_can_decode_in_float32(model_folder, latents):
+    half = load_vae(find(str(model_folder)), torch.device("cpu"), torch.bfloat16)
+    full = load_vae(find(str(model_folder)), torch.device("cpu"), torch.float32)
+    for name, weight in full.state_dict().items():  # the weights stay rounded as they are
+        weight.copy_(half.state_dict()[name])
+    expected = torch.cat(list(decode_batches(full, latents)))
+    exact = torch.cat(list(decode_batches(half, latents, full_precision=True)))
+    assert torch.equal(exact, expected)
+    assert half.dtype == torch.bfloat16
+    rough = torch.cat(list(decode_batches(half, latents)))
+    assert (rough - expected).abs().max() > 0.05
 
 
 @pytest.mark.usefixtures("in_batches")

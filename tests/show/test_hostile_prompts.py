@@ -154,7 +154,8 @@ def plain_run(tmp_path_factory, model_folder):
 
 def run_with(prompt, folder, model_folder):
     config = folder / "c.yaml"
-    config.write_text(f"prompt: p\nmodel: {model_folder}\nscheduler: {{num_steps: 2}}\n")
+    plain = f"prompt: p\nmodel: {model_folder}\nscheduler: {{num_steps: 2}}\ndevice: cpu\n"
+    config.write_text(plain)
     out = folder / "run"
     assert main([str(config), f"prompt={prompt}", f"negative_prompt={prompt}", f"output={out}",
                  "export.png_frames=true", "--quiet"]) == 0  # fmt: skip

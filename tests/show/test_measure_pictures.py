@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from sdloop.machine.tf32 import full_float32
+from sdloop.show.measure import layout
 from sdloop.show.measure.commitment import measure_commitment
 from sdloop.show.measure.first_look import first_look
 from sdloop.show.measure.frequency import frequency_timeline
@@ -101,6 +103,26 @@ def disk(size=96, hole=0):
 def test_object_is_found_before_a_gradient_and_filled(hole):
     picture, expected = disk(hole=hole)
     assert torch.equal(object_mask(picture), expected)
+
+
+def test_tf32_is_off_where_float32_is_convolved_and_multiplied(monkeypatch):
+    seen, convolve, multiply = [], torch.nn.functional.conv2d, torch.Tensor.__matmul__
+
+    def noting(function):
+        def note(*arguments):
+            seen.append((function, torch.backends.cudnn.conv.fp32_precision))
+            return function(*arguments)
+
+        return note
+
+    monkeypatch.setattr(layout, "full_float32", lambda device: full_float32(torch.device("cuda")))
+    monkeypatch.setattr(torch.nn.functional, "conv2d", noting(convolve))
+    monkeypatch.setattr(torch.Tensor, "__matmul__", noting(multiply))
+    picture, _ = disk()
+    local_detail(picture)
+    object_mask(picture)
+    assert seen == [(convolve, "ieee"), (multiply, "ieee"), (multiply, "ieee")]
+    assert torch.backends.cudnn.conv.fp32_precision == "tf32"
 
 
 def test_a_flat_picture_has_no_object():

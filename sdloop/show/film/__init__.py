@@ -1,1 +1,1 @@
-"""Animations: palettes, GIF, and what other formats hold."""
+"""Animations: GIF with palettes, WebP, APNG, MP4."""

@@ -1,4 +1,4 @@
-"""A run's three animations, in the formats asked for."""
+"""Writes a run's three animations in the requested formats."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def write_animations(
     """Write the frames, their differences, and each frame beside its difference.
 
     Args:
-        folder: Gets one file a format and animation.
+        folder: Where to write one file per format and animation.
         images: (frames, H, W, 3), uint8.
-        maps: The frames' differences, as NumPy arrays.
-        formats: Of "gif", "webp", "apng", "mp4".
-        delay_ms: How long each frame is shown, a multiple of 10.
-        hold_ms: How long the last one is.
-        scale: Whole factor by which small pictures are enlarged.
+        maps: The differences between frames, as NumPy arrays.
+        formats: Any of "gif", "webp", "apng", "mp4".
+        delay_ms: How long to show each frame, a multiple of 10.
+        hold_ms: How long to show the last one.
+        scale: Whole factor by which to enlarge small pictures.
     """
     delays_ms = hold_last(len(images), delay_ms, hold_ms)
     for suffix in dict.fromkeys(formats):
@@ -50,7 +50,7 @@ def _write_gifs(
     delays_ms: Sequence[int],
     scale: int,
 ) -> None:
-    """Write the GIFs, which have palettes instead of colours."""
+    """Write the GIFs, whose frames are indexed."""
     colormap = viridis()
     write_gif(folder / animation_file(FRAMES, "gif"), images, delays_ms, scale)
     differences = (IndexedFrame(indices, colormap) for indices in maps.indices)
@@ -68,7 +68,7 @@ def _write_films(
     delays_ms: Sequence[int],
     scale: int,
 ) -> None:
-    """Write the animations in one of the formats that have colours."""
+    """Write the animations in a true-colour format."""
     write = {"webp": write_webp, "apng": write_apng, "mp4": write_mp4}[suffix]
     exactly = partial(write_webp, lossless=True) if suffix == "webp" else write
     pairs = zip(images[1:], maps.colored(), strict=True)

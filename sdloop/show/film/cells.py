@@ -1,4 +1,4 @@
-"""The colours of a picture, counted in cells of the colour cube."""
+"""A colour histogram: pixels counted in cells of the RGB cube."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,14 +12,14 @@ Ints = NDArray[np.intp]
 
 @dataclass(frozen=True)
 class Cells:
-    """The occupied cells of the colour cube, of 2^bits a channel.
+    """The occupied cells of an RGB cube with 2^bits levels per channel.
 
     Attributes:
-        bits: Levels a channel, as a power of two.
-        numbers: (cells,), where each lies in the cube: red, green and blue, `bits` each.
-        slots: (cells,), rising: where each lies in the histogram that it was counted in.
-        weights: (cells,), how many pixels it holds.
-        means: (cells, 3), their mean colour.
+        bits: Bits per channel.
+        numbers: (cells,), each cell's place in the cube: red, green and blue, `bits` each.
+        slots: (cells,), ascending: each cell's place in the histogram.
+        weights: (cells,), the number of pixels in each cell.
+        means: (cells, 3), the mean colour of each cell.
     """
 
     bits: int
@@ -29,7 +29,7 @@ class Cells:
     means: Floats
 
     def __len__(self) -> int:
-        """Return how many are occupied."""
+        """Return the number of occupied cells."""
         return len(self.slots)
 
 
@@ -38,7 +38,7 @@ def count_cells(image: NDArray[np.uint8], bits: int) -> tuple[Cells, Ints]:
 
     Args:
         image: (H, W, 3), uint8.
-        bits: Of the cells, a channel. The histogram has a slot for each of them, occupied or not.
+        bits: Bits per channel. The histogram has a slot for every cell, occupied or not.
 
     Returns:
         The cells, and each pixel's slot, (H W,).
@@ -51,16 +51,16 @@ def count_cells(image: NDArray[np.uint8], bits: int) -> tuple[Cells, Ints]:
 
 
 def split_cells(image: NDArray[np.uint8], cells: Cells, slot_of_pixel: Ints) -> tuple[Cells, Ints]:
-    """Cut each occupied cell into eight.
+    """Split each occupied cell into eight.
 
     Args:
         image: (H, W, 3), uint8.
         cells: The picture's cells.
-        slot_of_pixel: (H W,), into their histogram.
+        slot_of_pixel: (H W,), each pixel's slot in their histogram.
 
     Returns:
-        The smaller cells and each pixel's slot; this histogram has room for children of occupied
-        cells only, so that it stays small where the whole cube would take megabytes.
+        The smaller cells and each pixel's slot. Their histogram has slots only for the children
+        of occupied cells, so it stays small where the whole cube would take megabytes.
     """
     pixels, bits = image.reshape(-1, 3), cells.bits + 1
     rank_of_slot = np.empty(cells.slots[-1] + 1, dtype=np.intp)
@@ -77,7 +77,7 @@ def split_cells(image: NDArray[np.uint8], cells: Cells, slot_of_pixel: Ints) -> 
 
 
 def merge_cells(cells: Cells) -> Cells:
-    """Join cells to those that are twice as wide in each channel."""
+    """Merge cells into cells twice as wide in each channel."""
     bits = cells.bits - 1
     slot_of_cell = _join([channel // 2 for channel in _part(cells.numbers, cells.bits)], bits)
     counts = np.bincount(slot_of_cell, cells.weights, 1 << (3 * bits))
@@ -86,7 +86,7 @@ def merge_cells(cells: Cells) -> Cells:
 
 
 def _join(channels: Sequence[Ints] | Ints, bits: int) -> Ints:
-    """Make one number of three of some bits each."""
+    """Pack three channels of `bits` each into one number."""
     red, green, blue = channels
     return (red << (2 * bits)) | (green << bits) | blue
 
@@ -104,7 +104,7 @@ def _describe(
     slot_of_color: Ints,
     colors: NDArray[np.number],
 ) -> Cells:
-    """Take the occupied slots out of a histogram, with the mean of the colours in each."""
+    """Make cells of a histogram's occupied slots, with the mean colour of each."""
     weights = counts[slots].astype(np.float32)
     sums = [np.bincount(slot_of_color, channel, len(counts))[slots] for channel in colors.T]
     means = (np.stack(sums, axis=1) / weights[:, None]).astype(np.float32)

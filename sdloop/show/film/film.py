@@ -1,8 +1,8 @@
-"""Pictures -> animations in WebP, APNG and MP4.
+"""Writes animations as WebP, APNG and MP4.
 
-PyAV encodes MP4; it comes with `sdloop[mp4]`. Of WebP and APNG Pillow compresses each frame as a
-picture of its own, in threads, and the entries are joined here: its encoders of whole animations
-hold all pictures at once, work in one thread, and drop frames that are equal, or in WebP nearly so.
+PyAV encodes MP4; it comes with `sdloop[mp4]`. For WebP and APNG, Pillow compresses each frame as a
+separate picture, in threads, and this module joins them: Pillow's animation encoders hold all
+pictures in memory, use one thread, and drop equal frames (in WebP, nearly equal ones too).
 Formats: RFC 9649 (WebP); PNG, third edition (W3C, 2025).
 """
 
@@ -24,13 +24,13 @@ from sdloop.machine.threads import in_threads
 from sdloop.show.film.gif import enlarge
 
 WEBP_QUALITY, WEBP_EFFORT = 90, 2
-LOSSLESS_EFFORT = 50  # WebP's name for it is quality, too
+LOSSLESS_EFFORT = 50  # WebP's `quality` when lossless
 RIFF_BYTES = 12  # "RIFF", size, "WEBP"
-ANIMATED, REPLACES = 0x02, 0x02  # of a WebP file's flags; of a frame's
+ANIMATED, REPLACES = 0x02, 0x02  # a flag of the WebP file; a flag of a frame
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-PNG_HEADER, PNG_SIZE = slice(16, 29), slice(16, 24)  # the payload of IHDR, which comes first; in it
+PNG_HEADER, PNG_SIZE = slice(16, 29), slice(16, 24)  # IHDR's payload; width and height in it
 RATE_FACTOR = "16"  # x264's crf; 18 is said to look lossless
-BT709, LIMITED_RANGE = 1, 1  # named in the film, or players would guess the colours by the size
+BT709, LIMITED_RANGE = 1, 1  # stated in the file, or players guess them from the size
 
 Pictures = Iterable[NDArray[np.uint8]]
 
@@ -42,17 +42,17 @@ def write_webp(
     scale: int = 1,
     lossless: bool = False,
 ) -> None:
-    """Write an animated WebP that loops for ever, with one entry a frame.
+    """Write an animated WebP that loops forever, one entry per frame.
 
     Args:
         path: The WebP file.
-        images: (H, W, 3), uint8, all of one size; they are taken one by one.
-        delays_ms: How long each frame is shown; one a frame.
-        scale: Whole factor by which small pictures are enlarged.
+        images: (H, W, 3), uint8, all of one size; read one by one.
+        delays_ms: How long to show each frame; one per frame.
+        scale: Whole factor by which to enlarge small pictures.
         lossless: Keep every pixel exactly.
 
     Raises:
-        ValueError: There are not as many frames as delays.
+        ValueError: The numbers of frames and delays differ.
     """
     stills = in_threads(partial(_webp_still, scale=scale, lossless=lossless), images)
     with replacing(path) as temporary, temporary.open("wb") as file:
@@ -60,7 +60,7 @@ def write_webp(
             if number == 0:
                 file.write(_riff_head(0))
                 file.write(_riff_chunk(b"VP8X", bytes([ANIMATED, 0, 0, 0]) + size))
-                file.write(_riff_chunk(b"ANIM", struct.pack("<IH", 0, 0)))  # background; for ever
+                file.write(_riff_chunk(b"ANIM", struct.pack("<IH", 0, 0)))  # background; 0: forever
             control = bytes(6) + size + _int24(delay_ms) + bytes([REPLACES])
             file.write(_riff_chunk(b"ANMF", control + still))
         size_bytes = file.tell()
@@ -69,24 +69,24 @@ def write_webp(
 
 
 def write_apng(path: Path, images: Pictures, delays_ms: Sequence[int], scale: int = 1) -> None:
-    """Write an animated PNG that loops for ever, exact to the pixel, with one entry a frame.
+    """Write an animated PNG that loops forever, lossless, one entry per frame.
 
     Args:
-        path: The file, by custom `.apng` or `.png`.
-        images: (H, W, 3), uint8, all of one size; they are taken one by one.
-        delays_ms: How long each frame is shown, a multiple of 10; one a frame.
-        scale: Whole factor by which small pictures are enlarged.
+        path: The file, usually named `.apng` or `.png`.
+        images: (H, W, 3), uint8, all of one size; read one by one.
+        delays_ms: How long to show each frame, a multiple of 10; one per frame.
+        scale: Whole factor by which to enlarge small pictures.
 
     Raises:
-        ValueError: There are not as many frames as delays.
+        ValueError: The numbers of frames and delays differ.
     """
     stills = in_threads(partial(_png_still, scale=scale), images)
-    number = count()  # of every chunk that belongs to the animation
+    number = count()  # numbers the animation chunks
     with replacing(path) as temporary, temporary.open("wb") as file:
         for frame, (still, delay_ms) in enumerate(zip(stills, delays_ms, strict=True)):
             if frame == 0:
                 file.write(PNG_SIGNATURE + _png_chunk(b"IHDR", still[PNG_HEADER]))
-                file.write(_png_chunk(b"acTL", struct.pack(">II", len(delays_ms), 0)))  # for ever
+                file.write(_png_chunk(b"acTL", struct.pack(">II", len(delays_ms), 0)))  # forever
             control = (next(number), still[PNG_SIZE], delay_ms // 10, 100, 0, 0)
             file.write(_png_chunk(b"fcTL", struct.pack(">I8s8xHHBB", *control)))
             data = _png_data(still)
@@ -98,17 +98,17 @@ def write_apng(path: Path, images: Pictures, delays_ms: Sequence[int], scale: in
 
 
 def write_mp4(path: Path, images: Pictures, delays_ms: Sequence[int], scale: int = 1) -> None:
-    """Write a film that plays in a browser: H.264, 4:2:0, its index at the front.
+    """Write an MP4 that plays in a browser: H.264, 4:2:0, index at the front.
 
     Args:
         path: The MP4 file.
-        images: (H, W, 3), uint8, all of one size; an odd side is made even by its last line.
-        delays_ms: How long each frame is shown; one a frame. The film has the rate of the shortest
-            and repeats what is shown longer.
-        scale: Whole factor by which small pictures are enlarged.
+        images: (H, W, 3), uint8, all of one size; an odd side gets its last line repeated.
+        delays_ms: How long to show each frame; one per frame. The shortest sets the frame rate;
+            frames shown longer are repeated.
+        scale: Whole factor by which to enlarge small pictures.
 
     Raises:
-        ValueError: There are not as many frames as delays.
+        ValueError: The numbers of frames and delays differ.
     """
     import av
 
@@ -131,13 +131,13 @@ def write_mp4(path: Path, images: Pictures, delays_ms: Sequence[int], scale: int
                 format="yuv420p", dst_colorspace=BT709, dst_color_range=LIMITED_RANGE
             )
             for _ in range(round(delay_ms / shortest_ms)):
-                frame.pts = None  # the next one
+                frame.pts = None  # the encoder numbers it
                 film.mux(stream.encode(frame))
         film.mux(stream.encode())
 
 
 def _webp_still(picture: NDArray[np.uint8], scale: int, lossless: bool) -> tuple[bytes, bytes]:
-    """Compress one frame: its size as WebP writes it, its chunks."""
+    """Compress one frame; return its size as WebP writes it, and its chunks."""
     buffer = io.BytesIO()
     image = Image.fromarray(enlarge(picture, scale))
     quality = LOSSLESS_EFFORT if lossless else WEBP_QUALITY
@@ -147,22 +147,22 @@ def _webp_still(picture: NDArray[np.uint8], scale: int, lossless: bool) -> tuple
 
 
 def _riff_head(file_bytes: int) -> bytes:
-    """Begin a WebP file; its size counts from behind itself."""
+    """Return a WebP file's RIFF header; its size field excludes the first 8 bytes."""
     return b"RIFF" + struct.pack("<I", max(0, file_bytes - 8)) + b"WEBP"
 
 
 def _riff_chunk(name: bytes, payload: bytes) -> bytes:
-    """Wrap a payload; an odd one is padded."""
+    """Wrap a payload in a chunk, padded to an even length."""
     return name + struct.pack("<I", len(payload)) + payload + bytes(len(payload) % 2)
 
 
 def _int24(value: int) -> bytes:
-    """Write three bytes, the least first."""
+    """Encode as three bytes, little-endian."""
     return value.to_bytes(3, "little")
 
 
 def _png_still(picture: NDArray[np.uint8], scale: int) -> bytes:
-    """Compress one frame to a PNG file."""
+    """Compress one frame as a PNG file."""
     buffer = io.BytesIO()
     Image.fromarray(enlarge(picture, scale)).save(buffer, "PNG")
     return buffer.getvalue()
@@ -180,12 +180,12 @@ def _png_data(still: bytes) -> bytes:
 
 
 def _png_chunk(name: bytes, payload: bytes) -> bytes:
-    """Wrap a payload."""
+    """Wrap a payload in a chunk."""
     checksum = struct.pack(">I", zlib.crc32(name + payload))
     return struct.pack(">I", len(payload)) + name + payload + checksum
 
 
 def _even(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Repeat the last row or column of a picture where their number is odd: 4:2:0 needs pairs."""
+    """Repeat the last row or column where a side is odd: 4:2:0 needs even sides."""
     height, width = picture.shape[:2]
     return np.pad(picture, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")

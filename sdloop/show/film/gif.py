@@ -1,6 +1,6 @@
-"""GIFs by imageio: a plugin that gives each frame an entry and a palette of its own.
+"""An imageio plugin for GIFs: each frame gets its own entry and palette.
 
-Importing this module adds the plugin to imageio by the name "sdloop":
+Importing this module registers the plugin with imageio as "sdloop":
 
     import imageio.v3 as iio
     import sdloop.show.film.gif
@@ -25,29 +25,29 @@ from sdloop.show.film.gif_frames import Picture, checked, pictures_of, timed
 from sdloop.show.film.palette import IndexedFrame, quantize
 
 NAME = "sdloop"
-THREADS_PER_CORE = 2  # a palette is found half in NumPy, half in Python
+THREADS_PER_CORE = 2  # quantising is half NumPy, half Python
 
 
 class GifPlugin(PluginV3):
-    """imageio's way to this project's GIFs; it writes them, and leaves reading to others.
+    """Writes GIFs for imageio; it does not read them.
 
-    Unlike imageio's own writer it chooses a palette for each frame, keeps frames that are equal to
-    the one before, and holds indexed frames as they are. Frames are taken one by one and compressed
-    in threads, so that a file of many needs no more memory than one of a few.
+    Unlike imageio's own writer it chooses a palette for each frame, keeps frames equal to the one
+    before, and writes indexed frames unchanged. It reads frames one by one and compresses them in
+    threads, so memory does not grow with their number.
     """
 
     _workers: Workers[tuple[Picture, int, int], bytes] | None = None  # None: not open
     _size: tuple[int, int] | None = None  # (height, width) of the first frame, enlarged
 
     def __init__(self, request: Request) -> None:
-        """Take a request of imageio's.
+        """Accept a request from imageio.
 
         Raises:
-            InitializationError: It is to read, or to write a file that is not named .gif.
+            InitializationError: The request reads, or writes a file not named .gif.
         """
         super().__init__(request)
         if request.mode.io_mode is not IOMode.write:
-            raise InitializationError(f"the plugin {NAME} writes GIFs; others read them")
+            raise InitializationError(f"the plugin {NAME} writes GIFs but does not read them")
         if request.extension not in (None, ".gif"):
             raise InitializationError(f"the plugin {NAME} writes .gif, not {request.extension}")
         self._workers = Workers(_encode, THREADS_PER_CORE)
@@ -61,26 +61,26 @@ class GifPlugin(PluginV3):
         scale: int = 1,
         is_batch: bool | None = None,
     ) -> bytes | None:
-        """Add one frame or several.
+        """Add one or more frames.
 
         Args:
-            ndimage: A picture: uint8 (H, W) in grey, (H, W, 3) in RGB, (H, W, 4) if it is opaque,
-                or an IndexedFrame, which is kept exactly. Or several: an array with one more axis
-                in front, a list, or an iterator, from which they are taken one by one.
-            duration: How long each frame is shown, in milliseconds: one number, or one a frame. A
-                GIF counts in hundredths of a second, and this is rounded to them.
-            loop: How often a viewer plays the file again; 0 is for ever, None not at all. What the
-                first call says holds for the file.
-            scale: Whole factor by which pictures are enlarged, without smoothing.
-            is_batch: Whether an array holds several pictures. None asks its shape: three axes are
-                one picture if the last is 1, 3 or 4 long.
+            ndimage: One picture: uint8 (H, W) grey, (H, W, 3) RGB, opaque (H, W, 4), or an
+                IndexedFrame, which is written unchanged. Or several: an array with one more
+                leading axis, a list, or an iterator, which is read one by one.
+            duration: How long to show each frame, in milliseconds: one number, or one per frame;
+                rounded to hundredths of a second, GIF's unit.
+            loop: How often a viewer repeats the animation; 0: forever, None: never. The first
+                call's value holds for the file.
+            scale: Whole factor by which to enlarge pictures, without smoothing.
+            is_batch: Whether an array holds several pictures. None decides by shape: three axes
+                are one picture if the last has length 1, 3 or 4.
 
         Returns:
-            The file up to here where imageio was asked for "<bytes>", else None.
+            The file so far if imageio was asked for "<bytes>", else None.
 
         Raises:
-            ValueError: The file is closed; there are no frames, or not as many as durations; or
-                a GIF cannot hold what is asked for. The message names it.
+            ValueError: The file is closed; there are no frames; the numbers of frames and
+                durations differ; or GIF cannot hold a value, which the message names.
         """
         count = 0
         for picture, hundredths in timed(pictures_of(ndimage, is_batch), duration):
@@ -94,7 +94,7 @@ class GifPlugin(PluginV3):
         return self.request.get_file().getvalue() + TRAILER
 
     def close(self) -> None:
-        """Write the frames that are still being compressed, and end the file if none failed."""
+        """Write the frames still being compressed, and finish the file if none failed."""
         try:
             if self._workers is not None and self._size is not None:
                 self._store(self._workers.rest())
@@ -104,7 +104,7 @@ class GifPlugin(PluginV3):
             super().close()
 
     def _add(self, picture: Picture, hundredths: int, scale: int, loop: int | None) -> None:
-        """Begin to compress a frame, and write those that are ready."""
+        """Start compressing a frame, and write those that are ready."""
         workers = self._open_workers()
         shape = picture.indices.shape if isinstance(picture, IndexedFrame) else picture.shape[:2]
         if not 1 <= scale <= MOST // max(shape):
@@ -112,7 +112,7 @@ class GifPlugin(PluginV3):
         height, width = (side * scale for side in shape)
         if self._size is None:
             if loop is not None and not 0 <= loop <= MOST:
-                raise ValueError(f"loop {loop}: a GIF holds 0, which is for ever, to {MOST}")
+                raise ValueError(f"loop {loop}: allowed: 0 (forever) to {MOST}")
             self.request.get_file().write(header(width, height, loop))
             self._size = height, width
         if self._size != (height, width):
@@ -123,13 +123,13 @@ class GifPlugin(PluginV3):
         self._store(workers.put((picture, hundredths, scale)))
 
     def _open_workers(self) -> Workers[tuple[Picture, int, int], bytes]:
-        """Return the threads of a file that is open."""
+        """Return the worker threads of the open file."""
         if self._workers is None:
             raise ValueError("the GIF is closed")
         return self._workers
 
     def _store(self, entries: Iterable[bytes]) -> None:
-        """Write entries; if one is missing, so is the rest."""
+        """Write entries; after a failure, write no more."""
         try:
             for compressed in entries:
                 self.request.get_file().write(compressed)
@@ -138,7 +138,7 @@ class GifPlugin(PluginV3):
             raise
 
     def _stop(self) -> None:
-        """Let go of the threads."""
+        """Stop the worker threads."""
         workers, self._workers = self._workers, None
         if workers is not None:
             workers.stop()
@@ -150,16 +150,16 @@ def write_gif(
     delays_ms: Sequence[int],
     scale: int = 1,
 ) -> None:
-    """Write an animation that loops for ever, whole or not at all.
+    """Write a GIF that loops forever, whole or not at all.
 
     Args:
         path: The GIF file.
-        frames: All of one size, indexed or uint8 (H, W, 3); they are taken one by one.
-        delays_ms: How long each frame is shown, a multiple of 10; one a frame.
-        scale: Whole factor by which small pictures are enlarged.
+        frames: All of one size, indexed or uint8 (H, W, 3); read one by one.
+        delays_ms: How long to show each frame, a multiple of 10; one per frame.
+        scale: Whole factor by which to enlarge small pictures.
 
     Raises:
-        ValueError: There are not as many frames as delays.
+        ValueError: The numbers of frames and delays differ.
     """
     with (
         replacing(as_path(path, "path")) as temporary,
@@ -171,7 +171,7 @@ def write_gif(
 
 
 def hold_last(count: int, delay_ms: int, hold_ms: int) -> list[int]:
-    """Return one delay a frame, the last one longer."""
+    """Return one delay per frame, `hold_ms` for the last."""
     return [delay_ms] * (count - 1) + [hold_ms]
 
 
@@ -183,7 +183,7 @@ def enlarge(image: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
 
 
 def _encode(job: tuple[Picture, int, int]) -> bytes:
-    """Compress one frame: the picture, how long it is shown, by what it is enlarged."""
+    """Compress one frame, given as picture, hundredths of a second, and scale."""
     picture, hundredths, scale = job
     frame = picture if isinstance(picture, IndexedFrame) else quantize(picture)
     return entry(enlarge(frame.indices, scale), frame.palette, hundredths)

@@ -1,8 +1,8 @@
-"""The blocks of a GIF file that holds an animation, each frame with a palette of its own.
+"""The blocks of an animated GIF, with a palette per frame.
 
-Pillow compresses each frame as a picture of its own and the entries are joined here, because
-encoders of whole animations merge equal frames and share palettes.
-Format: GIF89a specification, CompuServe 1990; Netscape's extension for loops.
+Pillow compresses each frame as a separate picture and this module joins them, because Pillow's
+animation encoder merges equal frames and shares palettes.
+Format: GIF89a specification, CompuServe 1990; Netscape's looping extension.
 """
 
 import struct
@@ -17,19 +17,19 @@ from sdloop.machine.files import naming
 
 HEADER_BYTES = 13  # signature and logical screen descriptor
 TRAILER = b"\x3b"
-MOST = 65_535  # of pixels a side, loops, hundredths of a second
+MOST = 65_535  # pixels per side, loops, hundredths of a second
 
 
 def header(width: int, height: int, loop: int | None) -> bytes:
-    """Begin a file.
+    """Return the start of a file.
 
     Args:
-        width: In pixels, as `height`.
-        height: See `width`.
-        loop: How often a viewer plays it again; 0 is for ever, None not at all.
+        width: In pixels.
+        height: In pixels.
+        loop: How often a viewer repeats the animation; 0: forever, None: never.
 
     Returns:
-        What stands before the first entry.
+        Everything before the first entry.
     """
     screen = b"GIF89a" + struct.pack("<HHBBB", width, height, 0x70, 0, 0)
     if loop is None:
@@ -41,16 +41,16 @@ def entry(indices: NDArray[np.uint8], palette: NDArray[np.uint8], hundredths: in
     """Compress one frame.
 
     Args:
-        indices: (H, W), uint8, into the palette.
-        palette: (colours, 3), uint8, up to 256.
-        hundredths: How long it is shown, in hundredths of a second.
+        indices: (H, W), uint8, indices into the palette.
+        palette: (colours, 3), uint8, up to 256 colours.
+        hundredths: How long to show it, in hundredths of a second.
 
     Returns:
-        Its delay, image descriptor, palette and pixels.
+        Its graphic control extension (the delay), image descriptor, palette and pixels.
     """
     picture = Image.fromarray(indices, "P")
     picture.putpalette(palette.tobytes())
-    # into a real file Pillow compresses without the GIL
+    # Pillow releases the GIL when it writes to a real file
     with naming(Path(tempfile.gettempdir())), tempfile.TemporaryFile() as file:
         picture.save(file, "GIF", interlace=0)
         file.seek(0)

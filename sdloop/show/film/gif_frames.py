@@ -1,4 +1,4 @@
-"""What users of imageio hand over -> pictures that a GIF can hold, or why it cannot."""
+"""Checks the frames and durations that imageio passes, and converts them for GIF."""
 
 from collections.abc import Iterable, Iterator, Sequence, Sized
 from functools import cache
@@ -17,15 +17,15 @@ CHANNELS = (1, 3, 4)  # grey, RGB, RGBA
 def pictures_of(
     ndimage: Picture | ArrayLike | Iterable[Picture | ArrayLike], is_batch: bool | None
 ) -> Iterable[Picture | ArrayLike]:
-    """Take a stack apart.
+    """Split a stack into pictures.
 
     Args:
         ndimage: One picture, an array of several, or an iterable of them, which is not read here.
-        is_batch: Whether the array's first axis counts pictures. None asks its shape: it does in
-            (frames, H, W, channels), and in three axes whose last is not 1, 3 or 4 long.
+        is_batch: Whether the array's first axis counts pictures. None decides by shape: it does
+            with four axes, and with three if the last is not of length 1, 3 or 4.
 
     Returns:
-        The pictures one by one, as they are.
+        The pictures, unchanged.
     """
     if isinstance(ndimage, IndexedFrame):
         return [ndimage]
@@ -38,18 +38,18 @@ def pictures_of(
 
 
 def checked(picture: Picture | ArrayLike) -> Picture:
-    """Return a picture as a GIF can hold it.
+    """Check a picture and convert it to what a GIF can hold.
 
     Args:
         picture: Indexed, or uint8 (H, W), (H, W, 1), (H, W, 3) or opaque (H, W, 4).
 
     Returns:
-        An indexed picture: the one given, or a grey one. Or a copy of the colours, (H, W, 3), as
-        the caller may go on drawing in the array while it waits to be compressed.
+        The indexed picture itself; a grey picture as an indexed one; or a copy in RGB, (H, W, 3),
+        as the caller may change the array before it is compressed.
 
     Raises:
-        ValueError: The picture is of another type or shape, is transparent somewhere, or has a
-            side that a GIF does not hold.
+        ValueError: The picture has another type or shape, is transparent in places, or is too
+            large for a GIF.
     """
     if isinstance(picture, IndexedFrame):
         _check_size(*picture.indices.shape)
@@ -75,18 +75,18 @@ def checked(picture: Picture | ArrayLike) -> Picture:
 def timed(
     pictures: Iterable[Picture | ArrayLike], duration: float | Sequence[float]
 ) -> Iterator[tuple[Picture | ArrayLike, int]]:
-    """Pair pictures with how long they are shown.
+    """Pair pictures with their durations.
 
     Args:
-        pictures: Taken one by one.
-        duration: In milliseconds, one number or one a picture.
+        pictures: Read one by one.
+        duration: In milliseconds, one number or one per picture.
 
     Returns:
-        Each picture with its time in hundredths of a second, as a GIF counts; a time above 0 does
-        not become 0, for which viewers put a time of their own.
+        Each picture with its duration in hundredths of a second, GIF's unit. A duration above 0
+        is at least 1: viewers replace 0 by a default.
 
     Raises:
-        ValueError: A time is out of range, or there are not as many pictures as times.
+        ValueError: A duration is out of range, or the numbers of pictures and durations differ.
     """
     times_ms = np.asarray(duration, dtype=np.float64)
     if not ((times_ms >= 0) & (times_ms <= 10 * MOST)).all():
@@ -101,14 +101,14 @@ def timed(
 
 
 def _check_size(height: int, width: int) -> None:
-    """Refuse sides that the format has no number for."""
+    """Refuse sizes that the format cannot store."""
     if not (0 < height <= MOST and 0 < width <= MOST):
-        raise ValueError(f"a frame is {width} x {height} px; a GIF holds 1 to {MOST} a side")
+        raise ValueError(f"a frame is {width} x {height} px; a GIF holds 1 to {MOST} per side")
 
 
 @cache
 def _greys() -> NDArray[np.uint8]:
-    """Return the palette of a grey picture."""
+    """Return the palette of grey levels."""
     greys = np.arange(256, dtype=np.uint8)[:, None].repeat(3, axis=1)
     greys.setflags(write=False)
     return greys

@@ -1,9 +1,9 @@
-"""Pictures -> palettes of their own, without dithering.
+"""Reduces each picture to its own palette, without dithering.
 
-Weighted k-means (Lloyd 1982) over the occupied cells of a colour histogram. The start is where the
-high-resolution theory of quantisers puts the entries: as dense as the colours are, to the power
-d / (d + 2) = 3/5 (Zador 1982), spread along a Z-order curve (Morton 1966) through the colour cube.
-That is closer to the picture than a median cut, and sooner done.
+Weighted k-means (Lloyd 1982) over the occupied cells of a colour histogram. The initial entries
+follow the high-resolution theory of quantisers: their density is that of the colours to the power
+d / (d + 2) = 3/5 (Zador 1982), along a Z-order curve (Morton 1966) through the RGB cube. This is
+closer to the picture than median cut, and faster.
 """
 
 from dataclasses import dataclass
@@ -14,32 +14,32 @@ from numpy.typing import NDArray
 from sdloop.show.film.cells import Cells, Floats, Ints, count_cells, merge_cells, split_cells
 
 COLORS = 256
-BITS, FINE_BITS, ALL_BITS = 5, 6, 8  # a channel
-MOST_CELLS = 7000  # a picture that fills more of them is too noisy to show finer ones
-FEW_CELLS, ENOUGH_CELLS = 4, 16  # a colour; low contrast fills few, which are split to enough
-MOVES = 4  # of the palette over coarse cells, before a last one over all
+BITS, FINE_BITS, ALL_BITS = 5, 6, 8  # per channel
+MOST_CELLS = 7000  # in a noisier picture finer cells make no visible difference
+FEW_CELLS, ENOUGH_CELLS = 4, 16  # per colour; low contrast fills few cells, which are split
+MOVES = 4  # k-means rounds over coarse cells, before one over all
 DENSITY_POWER = 0.6
-BLOCK = 256  # products small enough for the cache, and for BLAS to need no threads of its own
-MAP_STRIDE = 4  # a coloured map beside a picture gets by on every fourth colour
+BLOCK = 256  # small enough for the cache, and for BLAS to start no threads
+MAP_STRIDE = 4  # beside a picture, a map uses every fourth colour
 
 
 @dataclass(frozen=True)
 class IndexedFrame:
-    """One picture by palette, which a GIF holds exactly.
+    """One indexed picture, which a GIF holds exactly.
 
     Attributes:
-        indices: uint8 (H, W), into the palette.
-        palette: uint8 (colours, 3), 1 to 256 of them.
+        indices: uint8 (H, W), indices into the palette.
+        palette: uint8 (colours, 3), 1 to 256 colours.
 
     Raises:
-        ValueError: The arrays are not of these types and shapes, or an index lies outside.
+        ValueError: An array has another type or shape, or an index is out of range.
     """
 
     indices: NDArray[np.uint8]
     palette: NDArray[np.uint8]
 
     def __post_init__(self) -> None:
-        """Check what would make a broken file."""
+        """Refuse arrays that would make a broken file."""
         for name, array in (("indices", self.indices), ("palette", self.palette)):
             if array.dtype != np.uint8 or array.ndim != 2:
                 raise ValueError(f"{name} is {array.dtype} {array.shape}, not uint8 in two axes")
@@ -51,14 +51,14 @@ class IndexedFrame:
 
 
 def quantize(image: NDArray[np.uint8], colors: int = COLORS) -> IndexedFrame:
-    """Reduce one picture to a palette of its own.
+    """Reduce one picture to its own palette.
 
     Args:
         image: (H, W, 3), uint8.
         colors: The palette's size, up to 256.
 
     Returns:
-        The indexed picture; exact if the picture has no more colours than that.
+        The indexed picture; exact if the picture has at most that many colours.
     """
     cells, slot_of_pixel = count_cells(image, BITS)
     if len(cells) >= FEW_CELLS * colors:
@@ -67,7 +67,7 @@ def quantize(image: NDArray[np.uint8], colors: int = COLORS) -> IndexedFrame:
         while len(cells) < ENOUGH_CELLS * colors and cells.bits < ALL_BITS:
             coarse = cells
             cells, slot_of_pixel = split_cells(image, cells, slot_of_pixel)
-    if len(cells) <= colors:  # split to the end, each holds one colour
+    if len(cells) <= colors:  # split fully: each cell holds one colour
         centers = cells.means[np.argsort(cells.numbers)]
     else:
         centers = _fit(cells if len(coarse) < 2 * colors else coarse, cells, colors)
@@ -82,12 +82,12 @@ def quantize(image: NDArray[np.uint8], colors: int = COLORS) -> IndexedFrame:
 def beside(
     frame: NDArray[np.uint8], indices: NDArray[np.uint8], colormap: NDArray[np.uint8]
 ) -> IndexedFrame:
-    """Put a picture beside a coloured map, in one palette.
+    """Place a picture beside a coloured map, with one palette for both.
 
     Args:
         frame: (H, W, 3), uint8.
-        indices: (H, W), uint8, into `colormap`.
-        colormap: (256, 3), uint8; every fourth colour is kept, the picture gets the other 192.
+        indices: (H, W), uint8, indices into `colormap`.
+        colormap: (256, 3), uint8; every fourth colour is kept, leaving 192 for the picture.
 
     Returns:
         (H, 2 W), indexed.
@@ -100,7 +100,7 @@ def beside(
 
 
 def _fit(coarse: Cells, cells: Cells, colors: int) -> Floats:
-    """Find a palette, (colours, 3), for coarse cells, then bring it closer to all."""
+    """Fit a palette, (colours, 3), to coarse cells, then refine it on all."""
     centers = _spread(coarse, colors)
     for grid in (*[coarse] * MOVES, cells):
         centers = _move(centers, grid)
@@ -108,7 +108,7 @@ def _fit(coarse: Cells, cells: Cells, colors: int) -> Floats:
 
 
 def _spread(cells: Cells, colors: int) -> Floats:
-    """Choose the first palette, (colours, 3): equal shares of density^(3/5) along the curve."""
+    """Choose the initial palette, (colours, 3): equal shares of density^(3/5) on the curve."""
     curve = np.zeros(len(cells), dtype=np.intp)
     for bit in range(cells.bits):
         for channel in range(3):
@@ -120,7 +120,7 @@ def _spread(cells: Cells, colors: int) -> Floats:
 
 
 def _nearest(colors: Floats, centers: Floats) -> Ints:
-    """Find each colour's nearest centre; |x|^2 is left out, as it is the same for all centres."""
+    """Find each colour's nearest centre; |x|^2, equal for all centres, is left out."""
     ones = np.ones((len(colors), 1), dtype=np.float32)
     colors = np.concatenate([colors, ones], axis=1)
     factors = np.concatenate([-2 * centers.T, np.square(centers).sum(axis=1)[None]])
@@ -132,7 +132,7 @@ def _nearest(colors: Floats, centers: Floats) -> Ints:
 
 
 def _move(centers: Floats, cells: Cells) -> Floats:
-    """Move each centre to the mean of its cells; one without cells to the worst served cell."""
+    """Move each centre to the mean of its cells, or, if it has none, to the worst-fitted cell."""
     nearest = _nearest(cells.means, centers)
     count = len(centers)
     weights = np.bincount(nearest, cells.weights, count)

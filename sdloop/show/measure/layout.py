@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from sdloop.machine.tf32 import full_float32
+
 LUMA = (0.2126, 0.7152, 0.0722)  # ITU-R BT.709, of sRGB's primaries
 BORDER_SHARE = 16  # the border is 1/16 of the shorter side wide
 LEAST_SPREAD = 5.0  # levels; the covariance of a border of one flat colour has no inverse
@@ -40,7 +42,8 @@ def local_detail(image: Tensor) -> Tensor:
     """
     padded = F.pad(luma(image)[None, None], (1, 1, 1, 1), mode="replicate")
     sobel = torch.tensor([[-1.0, 0, 1], [-2, 0, 2], [-1, 0, 1]], device=image.device) / 8
-    gradient = F.conv2d(padded, torch.stack([sobel, sobel.T])[:, None])
+    with full_float32(image.device):
+        gradient = F.conv2d(padded, torch.stack([sobel, sobel.T])[:, None])
     return gradient[0].square().sum(dim=0).sqrt()
 
 
@@ -67,11 +70,12 @@ def object_mask(image: Tensor) -> Tensor:
     border = colors[on_border]
     mean = border.mean(dim=0)
     spread = torch.eye(3, device=image.device) * LEAST_SPREAD**2
-    covariance = (border - mean).T @ (border - mean) / len(border) + spread
     offset = colors - mean
-    # on the CPU, as nine numbers are not worth loading CUDA's solver library
-    inverse = torch.linalg.inv(covariance.cpu()).to(image.device)
-    distance = ((offset @ inverse) * offset).sum(dim=-1).sqrt()
+    with full_float32(image.device):
+        covariance = (border - mean).T @ (border - mean) / len(border) + spread
+        # on the CPU, as nine numbers are not worth loading CUDA's solver library
+        inverse = torch.linalg.inv(covariance.cpu()).to(image.device)
+        distance = ((offset @ inverse) * offset).sum(dim=-1).sqrt()
     return _fill(distance > _otsu_threshold(distance))
 
 

@@ -152,7 +152,7 @@ def _steps(
     """Put frame 0, and pictures to each step's numbers: frame, difference and, if any, z0_hat."""
     (start, *frames), differences, *others = pictures
     z0_hats = others[0] if others else [None] * len(frames)
-    rests = sixteenths or [None] * len(frames)
+    rests: Sequence[str | None] = sixteenths or [None] * len(frames)
     return {
         "start": start,
         "steps": [
