@@ -1,7 +1,7 @@
 """In which precision a run's frames are decoded, so that its difference maps are float32's.
 
 Most steps change a pixel by 1.5 levels of 255, some by less than a tenth of one. A picture decoded
-in bfloat16 is off by 0.4 levels: most maps correlate with float32's by less than 0.99. In float16
+in bfloat16 is off by 0.35 levels: most maps correlate with float32's by less than 0.99. In float16
 it is off by 0.04 levels, and only the maps of the smallest steps do (`scripts/bench/precision.py`).
 
 So frames are decoded in float32 where the VAE is in bfloat16, and on a CPU, where float16 is the
