@@ -3,7 +3,8 @@
 python scripts/bench/precision.py [--steps 50]
 
 The frames of one PNDM run of the bundled model are decoded in float32, float16 and bfloat16. For
-each row: the correlation of its difference map with float32's, which is not rounded.
+each row: the correlation of its difference map with float32's, which is not rounded. precision.png
+shows what rounding does to some of them.
 """
 
 import argparse
@@ -23,9 +24,11 @@ from sdloop.model.vae import decode_batches
 from sdloop.sampler.loop import collect, initial_noise, walk
 from sdloop.sampler.methods import make_table
 from sdloop.sampler.scheduler_config import read_settings
-from sdloop.show.difference import absolute_difference
+from sdloop.show.difference import absolute_difference, difference_maps
+from sdloop.show.figure.sheet import Side, write_sheet
 
 RESULT = Path(__file__).parent / "results/precision.json"
+SHOWN_ROWS = (1, 11, 25, 49, 50)  # the corrector's, and the last
 PROMPT, GUIDANCE_SCALE = "an astronaut relaxing on a tropical island", 5.0
 HALVES = (torch.float16, torch.bfloat16)
 LEAST = 0.99
@@ -58,12 +61,25 @@ def correlations(pictures: torch.Tensor, exact: torch.Tensor) -> NDArray[np.floa
     return np.array([np.corrcoef(a, b)[0, 1] for a, b in zip(ours, theirs, strict=True)])
 
 
+def write_picture(path: Path, exact: torch.Tensor) -> None:
+    """Draw some maps of rounded pictures over those of exact ones."""
+    rows = [list(difference_maps(each).colored()) for each in (exact.round(), exact)]
+    write_sheet(
+        path,
+        [[maps[row] for row in SHOWN_ROWS] for maps in rows],
+        "Differences of pictures rounded to 8 bits, and of the same pictures before rounding",
+        Side("", ("rounded", "exact")),
+        Side("step", tuple(str(row) for row in SHOWN_ROWS)),
+    )
+
+
 def main() -> None:
     """Decode in every way, print what the rows come to, keep them as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, default=50)
     latents, marks = run_latents(parser.parse_args().steps)
     exact = decode(latents, torch.float32, full_precision=False)
+    write_picture(RESULT.with_suffix(".png"), exact)
     ways = {"float32, rounded to 8 bits": exact.round()}
     for dtype in HALVES:
         name = str(dtype).removeprefix("torch.")
