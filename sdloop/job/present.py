@@ -91,7 +91,7 @@ def show(plan: Plan, trajectory: Trajectory, vae: AutoencoderKL, stages: Stages)
         measures = measure_run(
             trajectory,
             plan.table,
-            config.guidance_scale,
+            trajectory.guidance_scale,
             decoded,
             on_device,
             plan.mask,

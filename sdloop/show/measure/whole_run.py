@@ -71,7 +71,7 @@ class RunMeasures:
 def measure_run(
     trajectory: Trajectory,
     table: Table,
-    guidance_scale: float,
+    guidance_scale: float | Tensor,
     images: Tensor,
     maps: DifferenceMaps[Tensor],
     mask: NDArray[np.bool_] | None = None,
@@ -82,7 +82,7 @@ def measure_run(
     Args:
         trajectory: The run's latents, N rows.
         table: The table that made them.
-        guidance_scale: The run's s.
+        guidance_scale: The run's s; (rows, 1, 1, 1) if rows differ.
         images: uint8 (N + 1, H, W, 3), its decoded frames, on any device.
         maps: Their N differences, on the same device.
         mask: bool (H, W), the object; None guesses it from the last frame.
