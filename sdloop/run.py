@@ -5,6 +5,7 @@ python -m sdloop.run CONFIG... [key=value ...]
 
 from __future__ import annotations
 
+import json
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -47,6 +48,15 @@ def main(arguments: Sequence[str] | None = None, *, owns_process: bool = False) 
         metavar="NAME",
         help="print a sampler's table, such as that of dpm++_2m; with a config, as it would run",
     )
+    parser.add_argument(
+        "--from",
+        dest="origin",
+        metavar="RUN",
+        help="start from a frame of this run's folder; needs --at; sets start.run and start.frame",
+    )
+    parser.add_argument(
+        "--at", type=int, metavar="FRAME", help="the frame, counted from 0; steps before it stay"
+    )
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
     options = parser.parse_intermixed_args(arguments)
     paths, overrides = split_arguments(options.configs)
@@ -60,6 +70,7 @@ def main(arguments: Sequence[str] | None = None, *, owns_process: bool = False) 
         if options.explain_sampler is not None:
             print(_explain(options.explain_sampler, paths, overrides))
             return
+        overrides.extend(_start_at(options.origin, options.at, overrides))
         if not paths:
             raise UserError("no config given; for example: configs/astronaut.yaml")
         prepared = [prepare(load_config(path, overrides)) for path in paths]
@@ -78,6 +89,18 @@ def main(arguments: Sequence[str] | None = None, *, owns_process: bool = False) 
 def program() -> NoReturn:
     """Run the command line as a process of its own."""
     leave(main(owns_process=True))
+
+
+def _start_at(origin: str | None, frame: int | None, overrides: Sequence[str]) -> list[str]:
+    """Write --from and --at as overrides; without output=, the folder is named after both."""
+    if origin is None and frame is None:
+        return []
+    if origin is None or frame is None:
+        raise UserError("--from and --at go together: --from runs/a --at 20")
+    written = [f"start={json.dumps({'run': origin, 'frame': frame})}"]
+    if not any(override.partition("=")[0].strip() == "output" for override in overrides):
+        written.append(f"output=runs/{Path(origin).resolve().name}-at-{frame}")
+    return written
 
 
 def _check_apart(paths: Sequence[Path], prepared: Sequence[Prepared]) -> None:

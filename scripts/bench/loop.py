@@ -63,7 +63,7 @@ def main() -> None:
             collect(steps, z, len(table))
             return
         path = Path(folder.name) / "progress"
-        with Progress(path, {}, len(table), doubled.shape, torch.float32) as progress:
+        with Progress(path, {}, range(len(table)), doubled.shape, torch.float32) as progress:
             collect(progress.keep(steps), z, len(table))
         progress.discard()
 

@@ -2,9 +2,16 @@
 
 import unicodedata
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    model_validator,
+)
 
 from sdloop.machine.documents import dump_yaml
 from sdloop.machine.errors import UserError
@@ -93,6 +100,26 @@ class SchedulerConfig(_Frozen):
     eta: Annotated[float, Field(ge=0, le=1)] | None = None
 
 
+class StartConfig(_Frozen):
+    """The frame of another run that a run starts from; nulls start from noise.
+
+    A hash of null takes the other run as it is; the run's folder keeps it.
+    """
+
+    run: PathText | None = None
+    frame: Annotated[int, Field(ge=0)] | None = None
+    trajectory_sha256: (
+        Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", description="64 hexadecimal digits")] | None
+    ) = None
+
+    @model_validator(mode="after")
+    def _names_both(self) -> Self:
+        """Refuse one of run and frame without the other."""
+        if (self.run is None) != (self.frame is None):
+            raise ValueError("needs both run and frame, or neither")
+        return self
+
+
 class DecodeConfig(_Frozen):
     """How latents become pictures.
 
@@ -151,6 +178,7 @@ class RunConfig(_Frozen):
     ) = None
     vae: PathText | None = None
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    start: StartConfig = StartConfig()
     height: Size | None = None
     width: Size | None = None
     guidance_scale: Annotated[float, Field(ge=1, le=100)] = 7.5
@@ -169,6 +197,11 @@ class RunConfig(_Frozen):
     def guided(self) -> bool:
         """Tell whether the network evaluates both halves, [uncond, cond]."""
         return self.guidance_scale != 1
+
+    @property
+    def first_row(self) -> int:
+        """Return the first row that is walked: that of the frame it starts from."""
+        return self.start.frame or 0
 
 
 def model_of(config: RunConfig) -> tuple[Any, ...]:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from sdloop.model.networks import Models, compile_networks, load
 from sdloop.model.weight_files import hash_weights
+from sdloop.sampler.earlier import NOTHING_EARLIER, Earlier
 from sdloop.sampler.graph import GraphWalker
 from sdloop.sampler.loop import Replay, Step, walk
 
@@ -73,6 +74,7 @@ class Engine:
         noise: Tensor | None = None,
         returned: Sequence[Tensor] = (),
         guidance_rescale: float = 0.0,
+        earlier: Earlier = NOTHING_EARLIER,
     ) -> Iterator[Step]:
         """Walk the table's rows.
 
@@ -81,7 +83,7 @@ class Engine:
 
         Args:
             table: The sampler's.
-            z: float32 (samples, channels, h, w), frame 0, on the networks' device.
+            z: float32 (samples, channels, h, w), the first row's frame, on the networks' device.
             conditioning: The encoded prompts, from `Family.encode_text`.
             guidance_scale: s in uncond + s (cond - uncond); a tensor (samples, 1, 1, 1) gives each
                 sample its own.
@@ -90,9 +92,10 @@ class Engine:
             returned: What the network returned in the first rows of this very walk, if known;
                 these rows do not call it again.
             guidance_rescale: phi of `guide`; 0 rescales nothing.
+            earlier: The first row, and what those before it left; by default all are walked.
 
         Yields:
-            One step per row.
+            One step per row, from the first one on.
 
         Raises:
             UserError: The weights are damaged; raised as soon as their hash is known.
@@ -102,11 +105,11 @@ class Engine:
         predict = self.family.predictor(self.models, conditioning, timesteps, shortcuts)
         if self._graph is not None:
             steps = self._graph.walk(
-                predict, table, z, guidance_scale, noise, returned, guidance_rescale
+                predict, table, z, guidance_scale, noise, returned, guidance_rescale, earlier
             )
         else:
-            replay = Replay(predict, returned, z.device)
-            steps = walk(replay, table, z, guidance_scale, noise, guidance_rescale)
+            replay = Replay(predict, returned, z.device, earlier.row)
+            steps = walk(replay, table, z, guidance_scale, noise, guidance_rescale, earlier)
         for step in steps:
             if self.weights_sha256.done():
                 self.weights_sha256.result()

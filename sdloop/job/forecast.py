@@ -102,6 +102,8 @@ def estimate(plan: Plan, samples: int = 1, quick: bool = False) -> list[Ledger]:
     host_stages = _host_stages(shapes, file_bytes, on_cuda)
     carried_on = halves * samples * shapes.rows * shapes.latents * plan.dtype.itemsize
     host_stages["denoise"] += carried_on
+    if plan.config.start.run is not None:
+        host_stages["denoise"] += shapes.kept_bytes  # the run that it starts from
     if not on_cuda:
         both = {stage: size + stages[stage] for stage, size in host_stages.items()}
         return [Ledger("host", host_always | always, both)]

@@ -74,6 +74,7 @@ def write_manifest(
         "threads": torch.get_num_threads(),
         "seeds": [plan.config.seed],
         "rows": len(plan.table),
+        "start": plan.config.start.model_dump(),
         "model": plan.config.model,
         **_facts_of(shown),
         "timings_ms": dict(timings_ms),

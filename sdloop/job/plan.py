@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -130,7 +130,7 @@ def prepare(config: RunConfig, source: ModelSource | None = None) -> Prepared:
         "scheduler": config.scheduler.model_copy(update=written),
         "export": export.model_copy(update={"scale": scale}),
     }
-    return Prepared(
+    prepared = Prepared(
         config=config.model_copy(update=settled),
         source=source,
         table=table,
@@ -143,6 +143,12 @@ def prepare(config: RunConfig, source: ModelSource | None = None) -> Prepared:
         mask=mask,
         correction=correction_of(config, source),
     )
+    if config.start.run is None or config.start.trajectory_sha256 is not None:
+        return prepared  # a run that is saved needs its origin no more, unless it carries on
+    from sdloop.job.start import Fork
+
+    hashed = config.start.model_copy(update={"trajectory_sha256": Fork.open(prepared).sha256})
+    return replace(prepared, config=prepared.config.model_copy(update={"start": hashed}))
 
 
 def settle(prepared: Prepared) -> Plan:

@@ -101,7 +101,7 @@ def show(plan: Plan, trajectory: Trajectory, vae: AutoencoderKL, stages: Stages)
         measures = measure_run(
             trajectory,
             plan.table,
-            config.guidance_scale,
+            trajectory.guidance_scale,
             changes,
             plan.mask,
             config.measure.tolerance,

@@ -38,14 +38,15 @@ class Progress:
     or damaged ends the file: it and all that follow are computed again.
 
     Attributes:
-        returned: What the network returned in the rows that the file held already, on the CPU.
+        returned: What the network returned in the first rows, which the file held already, on
+            the CPU.
     """
 
     def __init__(
         self,
         path: Path,
         facts: Mapping[str, Any],
-        rows: int,
+        rows: range,
         shape: Sequence[int],
         dtype: torch.dtype,
     ) -> None:
@@ -55,7 +56,7 @@ class Progress:
             path: The file.
             facts: All that the rows depend on, as plain values. A file with other facts is
                 replaced.
-            rows: How many rows the run has.
+            rows: The rows that the run walks.
             shape: The shape of what the network returns, (2 batch or batch, channels, h, w).
             dtype: The dtype of what the network returns.
 
@@ -74,8 +75,8 @@ class Progress:
         """Write the rows of a walk that the file does not hold yet.
 
         Args:
-            steps: The walk's, from row 0 on. `returned` must stay unchanged; the device need not
-                have computed it yet.
+            steps: The walk's, from its first row on. `returned` must stay unchanged; the device
+                need not have computed it yet.
 
         Yields:
             The same steps.
@@ -83,9 +84,9 @@ class Progress:
         Raises:
             OSError: An earlier row could not be written.
         """
-        known = len(self.returned)
+        known = set(self._rows[: len(self.returned)])
         for step in steps:
-            if step.row >= known:
+            if step.row not in known:
                 self._add(step.row, step.returned)
             yield step
 
@@ -144,7 +145,7 @@ class Progress:
         with self._path.open("rb") as file:
             if file.read(len(self._header)) != self._header:
                 return returned
-            for row in range(self._rows):
+            for row in self._rows:
                 record = file.read(self._row_bytes)
                 values = record[CHECKSUM_BYTES:]
                 if record != _checksum(row, values) + values or len(record) < self._row_bytes:

@@ -89,7 +89,7 @@ class Runner:
         folder = plan.folder
         with open_progress(plan, engine) as progress:
             if progress.returned:
-                row = len(progress.returned)
+                row = plan.config.first_row + len(progress.returned)
                 self._listen(Noted(f"{folder}: carries on at row {row}"))
             trajectory = sample(plan, engine, progress, stages)
         weights_sha256 = engine.weights_sha256.result()  # damaged ones are noticed here

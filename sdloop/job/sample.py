@@ -13,12 +13,14 @@ from sdloop.job.folder import PROGRESS_FILE
 from sdloop.job.forecast import no_room_for_loop
 from sdloop.job.manifest import made_with
 from sdloop.job.progress import Progress
+from sdloop.job.start import Fork
 from sdloop.job.texts import encode, unused_texts
 from sdloop.machine.device import free_bytes, in_dtype
 from sdloop.machine.errors import UserError
 from sdloop.machine.memory import is_out_of_memory
 from sdloop.model.predictor import UNetPredictor
 from sdloop.model.weight_files import stamp_weights
+from sdloop.sampler.earlier import NOTHING_EARLIER
 from sdloop.sampler.loop import (
     Denoised,
     Step,
@@ -90,11 +92,12 @@ def open_progress(plan: Plan, engine: Engine) -> Progress:
     }
     shape = (2 if plan.guided else 1, *plan.latent_shape)
     path = plan.folder / PROGRESS_FILE
-    return Progress(path, facts, len(plan.table), shape, engine.models.dtype)
+    rows = range(plan.config.first_row, len(plan.table))
+    return Progress(path, facts, rows, shape, engine.models.dtype)
 
 
 def sample(plan: Plan, engine: Engine, progress: Progress, stages: Stages) -> Trajectory:
-    """Encode the prompt, draw the noise, walk the loop.
+    """Encode the prompt, draw the noise or take another run's frame, walk the loop.
 
     Args:
         plan: The run's.
@@ -106,18 +109,25 @@ def sample(plan: Plan, engine: Engine, progress: Progress, stages: Stages) -> Tr
         The trajectory, on the CPU.
 
     Raises:
-        UserError: The text encoder or the UNet returned a value that is not finite.
+        UserError: The text encoder or the UNet returned a value that is not finite, or the run
+            that this one starts from is not there as it was.
         OutOfMemory: There is not enough memory for this size; the message names one that fits.
     """
     for line in unused_texts(plan, engine):
         stages.listen(Warned(line))
     with stages.stage("text"):
         conditioning = encode(plan, engine)
+    fork = None if plan.config.start.run is None else Fork.open(plan)
     rows, kept = len(plan.table), len(progress.returned)
-    with stages.stage("denoise", rows, kept) as advance:
+    first = plan.config.first_row
+    with stages.stage("denoise", rows - first, kept) as advance:
         denoised = None
         try:
-            z, noise = draw(plan, [plan.config.seed], engine.models.device)
+            device, earlier, before = engine.models.device, NOTHING_EARLIER, None
+            z, noise = draw(plan, [plan.config.seed], device)
+            if fork is not None:
+                z, before = fork.z.to(device), fork.before
+                earlier = fork.earlier(plan, device)
             steps = engine.walk(
                 plan.table,
                 z,
@@ -126,8 +136,10 @@ def sample(plan: Plan, engine: Engine, progress: Progress, stages: Stages) -> Tr
                 noise,
                 progress.returned,
                 plan.config.guidance_rescale,
+                earlier,
             )
-            denoised = collect(_told(progress.keep(steps), kept, stages, advance), z, rows)
+            told = _told(progress.keep(steps), first + kept, stages, advance)
+            denoised = collect(told, z, rows, before)
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -138,7 +150,8 @@ def sample(plan: Plan, engine: Engine, progress: Progress, stages: Stages) -> Tr
         progress.discard()
         raise not_finite(plan, bad)
     timesteps = torch.from_numpy(plan.table.timesteps)
-    return Trajectory.of_sample(denoised, timesteps, plan.config.model_dump(mode="json"))
+    trajectory = Trajectory.of_sample(denoised, timesteps, plan.config.model_dump(mode="json"))
+    return trajectory if fork is None else fork.mark(trajectory)
 
 
 def draw(plan: Plan, seeds: Sequence[int], device: torch.device) -> tuple[Tensor, Tensor | None]:
@@ -169,7 +182,7 @@ def not_finite(plan: Plan, row: int) -> UserError:
 def _told(
     steps: Iterable[Step], kept: int, stages: Stages, advance: Callable[[int], None]
 ) -> Iterator[Step]:
-    """Report every step; advance the bar by those that were not on disk already."""
+    """Report every step; advance the bar by those from row `kept` on, which are new."""
     for step in steps:
         stages.listen(StepMade(step))
         if step.row >= kept:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sdloop.sampler.earlier import Earlier
 from sdloop.sampler.slots import Slots
 from sdloop.sampler.step import COEFFICIENTS, Coefficients, Number, guide, keep, predict_clean, step
 from sdloop.sampler.table import Table
@@ -98,26 +99,35 @@ class RowBuffers:
         )
 
     def start(
-        self, z: Tensor, guidance_scale: Number, noise: Tensor | None, guidance_rescale: float
+        self,
+        z: Tensor,
+        guidance_scale: Number,
+        noise: Tensor | None,
+        guidance_rescale: float,
+        earlier: Earlier,
     ) -> None:
-        """Go to row 0 of a new walk.
+        """Go to the first row of a new walk.
 
         Args:
-            z: (samples, channels, h, w), frame 0.
+            z: (samples, channels, h, w), the first row's frame.
             guidance_scale: s in uncond + s (cond - uncond); a tensor (samples, 1, 1, 1) gives each
                 sample its own.
             noise: Fresh noise, shaped as `self.noise`; None if the table adds none.
             guidance_rescale: phi of `guide`.
+            earlier: The first row, and what those before it left.
         """
-        self.row.zero_()
+        self.row.fill_(earlier.row)
         self.kept.zero_()
+        for row, value in earlier.kept.items():
+            self.kept.index_copy_(0, self.slot[row : row + 1], value[None])
         if isinstance(guidance_scale, Tensor):
             self.guidance_scale.copy_(guidance_scale)
         else:
             self.guidance_scale.fill_(guidance_scale)
         if self.guidance_rescale is not None:
             self.guidance_rescale.fill_(guidance_rescale)
-        self.latents[0] = z
+        for frame, held in {**earlier.frames, earlier.row: z}.items():
+            self.latents[frame] = held
         if self.noise is not None and noise is not None:
             self.noise.copy_(noise)
 

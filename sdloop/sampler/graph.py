@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from sdloop.sampler.buffers import RowBuffers
+from sdloop.sampler.earlier import NOTHING_EARLIER, Earlier
 from sdloop.sampler.loop import Step, check_noise
 from sdloop.sampler.step import Number
 from sdloop.sampler.table import Table
@@ -117,6 +118,7 @@ class GraphWalker:
         noise: Tensor | None = None,
         returned: Sequence[Tensor] = (),
         guidance_rescale: float = 0.0,
+        earlier: Earlier = NOTHING_EARLIER,
     ) -> Iterator[Step]:
         """Walk the table's rows, as loop.walk.
 
@@ -128,9 +130,10 @@ class GraphWalker:
             noise: As in loop.walk.
             returned: What the network returned in the first rows of this very walk, if known.
             guidance_rescale: As in loop.walk.
+            earlier: As in loop.walk.
 
         Yields:
-            One step per row; the next walk overwrites its tensors.
+            One step per row, from the first one on; the next walk overwrites its tensors.
 
         Raises:
             RuntimeError: Another walk has begun in the same buffers.
@@ -141,13 +144,14 @@ class GraphWalker:
             if captured is None or not captured.serves(predict, table, z, rescaled):
                 self._captured = captured = None  # free the old buffers before taking new ones
                 captured = self._captured = _Captured(predict, table, z, rescaled, self._record)
-            captured.start(z, guidance_scale, noise, guidance_rescale)
-        number = captured.start_number
-        for row in range(len(table)):
+            captured.buffers.start(z, guidance_scale, noise, guidance_rescale, earlier)
+            captured.begin(earlier.row)
+        number, first = captured.start_number, earlier.row
+        for row in range(first, len(table)):
             if captured.start_number != number:
                 raise RuntimeError("another walk has begun in the same buffers")
             with _current(predict.device):
-                captured.take(returned[row] if row < len(returned) else None)
+                captured.take(returned[row - first] if row - first < len(returned) else None)
             yield captured.step_of(row)
 
 
@@ -159,7 +163,7 @@ class _Captured:
     ) -> None:
         """Allocate the buffers; the first row captures the graph."""
         self._predict, self._table, self._record = predict, table, record
-        self._buffers = RowBuffers.allocate(
+        self.buffers = RowBuffers.allocate(
             table, z.shape, predict.guided, rescaled, predict.device, predict.dtype
         )
         self._input = predict.input_like(z)
@@ -170,33 +174,30 @@ class _Captured:
         """Take on a walk if it needs the same buffers and graph; return whether it does."""
         return (
             table.equals(self._table)
-            and z.shape == self._buffers.latents.shape[1:]
-            and rescaled == (self._buffers.guidance_rescale is not None)
+            and z.shape == self.buffers.latents.shape[1:]
+            and rescaled == (self.buffers.guidance_rescale is not None)
             and self._predict.take_over(predict)
         )
 
-    def start(
-        self, z: Tensor, guidance_scale: Number, noise: Tensor | None, guidance_rescale: float
-    ) -> None:
-        """Go to row 0."""
+    def begin(self, row: int) -> None:
+        """Feed the frame of the first row, which the buffers hold."""
         self.start_number += 1
-        self._buffers.start(z, guidance_scale, noise, guidance_rescale)
-        self._predict.feed(self._input, self._buffers.latents[0])
+        self._predict.feed(self._input, self.buffers.latents[row])
 
     def take(self, returned: Tensor | None) -> None:
         """Take the next row, with what the network returned if that is known."""
         if returned is not None:
-            z = self._buffers.take(returned.to(self._predict.device))
+            z = self.buffers.take(returned.to(self._predict.device))
             self._predict.feed(self._input, z)
         elif self._replay is not None:
             self._replay()
         else:
-            prepared = self._predict.prepared(self._buffers.row)
+            prepared = self._predict.prepared(self.buffers.row)
             self._replay = self._record(self._row, prepared, self._predict.device)
 
     def step_of(self, row: int) -> Step:
         """Return a row's results, as views of the buffers."""
-        buffers = self._buffers
+        buffers = self.buffers
         return Step(
             row,
             buffers.latents[row + 1],
@@ -208,8 +209,8 @@ class _Captured:
 
     def _row(self) -> None:
         """Take the row that the device's counter names."""
-        returned = self._predict.call(self._input, self._buffers.row)
-        self._predict.feed(self._input, self._buffers.take(returned))
+        returned = self._predict.call(self._input, self.buffers.row)
+        self._predict.feed(self._input, self.buffers.take(returned))
 
 
 def _current(device: torch.device) -> AbstractContextManager[object]:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sdloop.sampler.earlier import NOTHING_EARLIER, Earlier
 from sdloop.sampler.slots import Slots
 from sdloop.sampler.step import Coefficients, Number, guide, keep, predict_clean, step
 from sdloop.sampler.table import Table
@@ -115,6 +116,7 @@ def walk(
     guidance_scale: Number = 1.0,
     noise: Tensor | None = None,
     guidance_rescale: float = 0.0,
+    earlier: Earlier = NOTHING_EARLIER,
 ) -> Iterator[Step]:
     """Walk the table's rows from noise to picture.
 
@@ -123,15 +125,17 @@ def walk(
     Args:
         predict: Calls the network.
         table: The sampler's.
-        z: float32 (samples, channels, h, w), frame 0.
+        z: float32 (samples, channels, h, w), the first row's frame: frame 0 unless `earlier` says
+            otherwise.
         guidance_scale: s in uncond + s (cond - uncond), if `predict` returns both halves; a
             tensor (samples, 1, 1, 1) gives each sample its own.
         noise: float32 (rows, samples, channels, h, w), the fresh noise of each row; None if the
             table adds none.
         guidance_rescale: phi of `guide`; 0 rescales nothing.
+        earlier: The first row, and what those before it left; by default all rows are walked.
 
     Yields:
-        One step per row.
+        One step per row, from the first one on.
 
     Raises:
         ValueError: The table adds noise, but `noise` is None.
@@ -139,9 +143,10 @@ def walk(
     check_noise(table, noise)
     slots = Slots.allocate(table)
     last_base = {base: row for row, base in enumerate(table.base.tolist())}
-    frames = {0: z}
-    kept: dict[int, Tensor] = {}
-    for row, coefficients in enumerate(Coefficients.of_table(table)):
+    frames = {**earlier.frames, earlier.row: z}
+    kept = {int(slots.of_row[row]): value for row, value in earlier.kept.items()}
+    later = Coefficients.of_table(table)[earlier.row :]
+    for row, coefficients in enumerate(later, earlier.row):
         returned = predict(z, row)
         guided = guide(returned.float(), guidance_scale, len(z), guidance_rescale or None)
         output, push = guided.output, guided.push
@@ -172,22 +177,35 @@ def check_noise(table: Table, noise: Tensor | None) -> None:
         raise ValueError("this table needs fresh noise; see fresh_noise")
 
 
-def collect(steps: Iterable[Step], z: Tensor, rows: int) -> Denoised:
+def collect(
+    steps: Iterable[Step], z: Tensor, rows: int, before: Denoised | None = None
+) -> Denoised:
     """Keep every step of a walk.
 
     Args:
-        steps: What `walk` yields, from row 0 on.
-        z: Frame 0 of the same walk.
-        rows: How many steps there will be.
+        steps: What `walk` yields.
+        z: The frame of the walk's first row.
+        rows: How many rows the table has.
+        before: The rows that the walk left out, with the frame that it starts from as their last;
+            None if it walks all. It has guidance if the walk has.
 
     Returns:
         All frames and the predictions on the way.
     """
+    first = 0 if before is None else len(before.z0_hat)
     latents = torch.empty((rows + 1, *z.shape), device=z.device)
-    latents[0] = z
+    latents[: first + 1] = z if before is None else before.latents
     z0_hat = torch.empty((rows, *z.shape), device=z.device)
     guidance: Tensor | None = None
     factor: Tensor | None = None
+    if before is not None:
+        z0_hat[:first] = before.z0_hat
+        if before.guidance is not None:
+            guidance = torch.empty_like(z0_hat)
+            guidance[:first] = before.guidance
+        if before.guidance_factor is not None:
+            factor = torch.ones((rows, len(z)), device=z.device)
+            factor[:first] = before.guidance_factor
     for each in steps:
         latents[each.row + 1] = each.z
         z0_hat[each.row] = each.z0_hat
@@ -196,7 +214,7 @@ def collect(steps: Iterable[Step], z: Tensor, rows: int) -> Denoised:
             guidance[each.row] = each.guidance
         if each.guidance_factor is not None:
             if factor is None:
-                factor = torch.empty((rows, len(z)), device=z.device)
+                factor = torch.ones((rows, len(z)), device=z.device)
             factor[each.row] = each.guidance_factor
     return Denoised(latents, z0_hat, guidance, factor)
 
@@ -204,20 +222,28 @@ def collect(steps: Iterable[Step], z: Tensor, rows: int) -> Denoised:
 class Replay:
     """A `predict` that knows what the network returned in the first rows of this very walk."""
 
-    def __init__(self, predict: Predict, returned: Sequence[Tensor], device: torch.device) -> None:
+    def __init__(
+        self,
+        predict: Predict,
+        returned: Sequence[Tensor],
+        device: torch.device,
+        first_row: int = 0,
+    ) -> None:
         """Keep what is known.
 
         Args:
             predict: Called for all other rows.
-            returned: What the network returned in row 0 and those after it, on any device.
+            returned: What the network returned in the walk's first rows, on any device.
             device: The device of what `predict` returns.
+            first_row: The row that the walk starts with.
         """
         self._predict, self._returned, self._device = predict, returned, device
+        self._first_row = first_row
 
     def __call__(self, z: Tensor, row: int) -> Tensor:
         """Return what is known for a row, or call `predict`."""
-        if row < len(self._returned):
-            return self._returned[row].to(self._device)
+        if row - self._first_row < len(self._returned):
+            return self._returned[row - self._first_row].to(self._device)
         return self._predict(z, row)
 
 

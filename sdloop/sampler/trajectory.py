@@ -28,7 +28,7 @@ FORMAT_VERSION = 4
 READABLE = {3: "I64", 4: "F64"}  # format version -> the dtype of its timesteps
 METADATA_KEY = "sdloop"
 REQUIRED = ("latents", "z0_hat", "timesteps")
-OPTIONAL = ("guidance", "guidance_factor")
+OPTIONAL = ("guidance", "guidance_factor", "guidance_scales", "seeds")
 DROPPED = ("eps_uncond", "eps_cond")  # older files hold them; they follow from the others
 
 
@@ -44,6 +44,8 @@ class Trajectory:
         config: The run's config, as plain values.
         guidance_factor: float32 (rows,), what rescaling multiplied each guided output by; None if
             nothing was rescaled.
+        guidance_scales: float64 (rows,), each row's s; None if all have the config's.
+        seeds: int64 (rows,), the seed of each row's fresh noise; None if all have the config's.
     """
 
     latents: Tensor
@@ -52,6 +54,15 @@ class Trajectory:
     guidance: Tensor | None
     config: dict[str, Any]
     guidance_factor: Tensor | None = None
+    guidance_scales: Tensor | None = None
+    seeds: Tensor | None = None
+
+    @property
+    def guidance_scale(self) -> float | Tensor:
+        """Return s; float64 (rows, 1, 1, 1) if it is noted for each row."""
+        if self.guidance_scales is None:
+            return float(self.config["guidance_scale"])
+        return self.guidance_scales.reshape(-1, 1, 1, 1)
 
     @classmethod
     def of_sample(
@@ -125,11 +136,11 @@ class Trajectory:
         if self.guidance_factor is not None:
             from_z = by_row(table.eps_from_z) * self.latents[:-1]
             guided = from_z + (guided - from_z) / self.guidance_factor.reshape(-1, 1, 1, 1)
-        uncond = guided - self.config["guidance_scale"] * push
+        uncond = guided - self.guidance_scale * push
         return uncond.float(), (uncond + push).float()
 
     def noise(self, table: Table) -> Tensor | None:
-        """Draw the fresh noise of every row again, from the run's seed.
+        """Draw the fresh noise of every row again, from the run's seed or its rows' seeds.
 
         Args:
             table: The table that made the trajectory.
@@ -139,7 +150,14 @@ class Trajectory:
         """
         if not table.noisy:
             return None
-        return fresh_noise([self.config["seed"]], table, *self.z0_hat.shape[1:])[:, 0]
+        shape = self.z0_hat.shape[1:]
+        if self.seeds is None:
+            return fresh_noise([self.config["seed"]], table, *shape)[:, 0]
+        noise = torch.zeros_like(self.z0_hat)
+        for seed in self.seeds.unique().tolist():
+            rows = self.seeds == seed
+            noise[rows] = fresh_noise([seed], table, *shape)[rows, 0]
+        return noise
 
     def save(self, path: AnyPath) -> None:
         """Write the file, whole or not at all."""
@@ -238,6 +256,7 @@ def _check_header(
     expected = {"latents": ("F32", (frames, *inner)), "timesteps": (times_dtype, (rows,))}
     expected |= dict.fromkeys(("z0_hat", "guidance", *DROPPED), steps)
     expected["guidance_factor"] = ("F32", (rows,))
+    expected |= {"guidance_scales": ("F64", (rows,)), "seeds": ("I64", (rows,))}
     strange = [name for name in entries if name not in expected]
     if strange:
         raise UserError(f"{path}: holds {shown(strange[0])}, which is not part of a run")

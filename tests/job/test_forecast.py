@@ -154,6 +154,15 @@ def test_fresh_noise_is_counted(tiny_config):
     assert (device["denoise"], device["decode"]) == (2 * fresh, fresh)  # given, and the graph's own
 
 
+def test_the_run_that_a_run_starts_from_is_counted(tiny_config):
+    start = f"start={{run: runs/a, frame: 2, trajectory_sha256: '{'0' * 64}'}}"
+    plain, fork = (
+        estimate(settle(prepare(load_config(tiny_config, each))))[0].stages["denoise"]
+        for each in ([], [start])
+    )
+    assert fork - plain == 4 * 4 * 8 * 8 * (3 * 6 + 1)  # frames, z0_hat, guidance of six rows
+
+
 def test_device_has_a_ledger_of_its_own_on_cuda(tiny_config, monkeypatch):
     monkeypatch.setattr(sd_memory, "room_bytes", lambda device: 2**36)
     plan = plan_of(tiny_config, "dtype=float16")

@@ -21,7 +21,7 @@ def steps_of(outputs):
 
 
 def open_file(path, dtype=torch.float32, facts=FACTS):
-    return Progress(path, facts, ROWS, SHAPE, dtype)
+    return Progress(path, facts, range(ROWS), SHAPE, dtype)
 
 
 def write(path, outputs, dtype=torch.float32):

@@ -6,10 +6,12 @@ import torch
 from sdloop.job.sample import denoise
 from sdloop.model.predictor import UNetPredictor
 from sdloop.model.text import encode_prompts
+from sdloop.sampler.earlier import Earlier
 from sdloop.sampler.graph import GraphWalker
 from sdloop.sampler.loop import collect, fresh_noise, initial_noise, walk
 from sdloop.sampler.methods import make_table
 from sdloop.sampler.scheduler_config import read_settings
+from sdloop.sampler.trajectory import Trajectory
 
 
 @pytest.fixture
@@ -126,3 +128,23 @@ def test_rows_that_are_known_are_not_asked_about_again(models, walker):
     counted = Counted(models.unet, encode(models, "a panda"), table.timesteps, True)
     assert_walks_equal(walker.walk(counted, table, z, 3.0, returned=returned), expected)
     assert asked == [3, 4, 5]
+
+
+@pytest.mark.parametrize("sampler", ["pndm", "heun", "euler_a"])
+def test_a_walk_from_a_later_row_equals_the_whole_one_in_the_same_buffers(
+    models, walker, recorded, sampler
+):
+    table = make_table(read_settings(models.source.scheduler, sampler), 7)
+    z, predict = initial_noise([1], 4, 8, 8), predictor_of(models, table, "a panda")
+    noise = fresh_noise([1], table, 4, 8, 8) if table.noisy else None
+    expected = list(walk(predict, table, z, 3.0, noise))
+    times = torch.from_numpy(table.timesteps)
+    whole = collect(expected, z, len(table))
+    trajectory = Trajectory.of_sample(whole, times, {"guidance_scale": 3.0})
+    for row in (5, 1):
+        earlier = Earlier.recall(trajectory, table, row, z.device)
+        start, known = whole.latents[row], [expected[row].returned]
+        again = predictor_of(models, table, "a panda")
+        tail = walker.walk(again, table, start, 3.0, noise, known, earlier=earlier)
+        assert_walks_equal(tail, expected[row:])
+    assert len(recorded) == 1

@@ -96,7 +96,10 @@ def load_sweep(path: AnyPath, overrides: Sequence[str] = ()) -> Sweep:
         filled = copy.deepcopy(values) | {"output": str(folder / name)}
         for key, value in apart.items():
             _put(filled, key, value, path)
-        runs.append(SweepRun(name, place, apart, check_values(filled, path, text, overrides)))
+        config = check_values(filled, path, text, overrides)
+        if config.start.run is not None:
+            raise UserError(f"{path}: start.run = {config.start.run}: a sweep starts from noise")
+        runs.append(SweepRun(name, place, apart, config))
     return Sweep(folder, axes, tuple(runs), keep, columns, text)
 
 

@@ -61,7 +61,7 @@ def split_steps(
     latents: Tensor,
     guidance: Tensor | None,
     table: Table,
-    guidance_scale: float,
+    guidance_scale: float | Tensor,
     noise: Tensor | None = None,
     guidance_factor: Tensor | None = None,
 ) -> Drive:
@@ -86,7 +86,7 @@ def split_steps(
         latents: float32 (rows + 1, 4, h, w), on the CPU.
         guidance: float32 (rows, 4, h, w), eps_cond - eps_uncond; None without guidance.
         table: The table that made them.
-        guidance_scale: s.
+        guidance_scale: s; (rows, 1, 1, 1) if rows differ.
         noise: float32 (rows, 4, h, w), the fresh noise; None where the table adds none.
         guidance_factor: float32 (rows,), f; None where nothing is rescaled.
 

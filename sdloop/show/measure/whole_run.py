@@ -69,7 +69,7 @@ class RunMeasures:
 def measure_run(
     trajectory: Trajectory,
     table: Table,
-    guidance_scale: float,
+    guidance_scale: float | Tensor,
     changes: Changes,
     mask: NDArray[np.bool_] | None = None,
     tolerance: int = 8,
@@ -79,7 +79,7 @@ def measure_run(
     Args:
         trajectory: The run's latents, N rows.
         table: The table that made them.
-        guidance_scale: The run's s.
+        guidance_scale: The run's s; (rows, 1, 1, 1) if rows differ.
         changes: Of its N + 1 decoded frames, on any device.
         mask: bool (H, W), the object; None guesses it from the last frame.
         tolerance: How far a settled pixel may be from its final colour, in 8-bit levels.
