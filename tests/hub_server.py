@@ -25,8 +25,8 @@ class HubServer(ThreadingHTTPServer):
     Attributes:
         repositories: Folder by id.
         refusals: HTTP status and error code by id, for every request but those for its listing.
-        listings_refused: Likewise, for every request.
-        cut: How often yet a path's body ends halfway.
+        listings_refused: HTTP status and error code by id, for every request.
+        cut: How many more times a path's body ends halfway.
         cut_at_start: Paths whose bodies end before their first byte, always.
         held: Paths whose bodies stop halfway until the event is set.
         asked: Method and path of every request.

@@ -52,8 +52,8 @@ def frame_of(vae: AutoencoderKL, height: int, width: int) -> Held:
 
     Args:
         vae: It is not called.
-        height: Of the latents.
-        width: Likewise.
+        height: The latents' height.
+        width: The latents' width.
 
     Returns:
         What it holds beside the weights. The same count is made only once.
@@ -80,8 +80,8 @@ def count_frame(
 
     Args:
         outline: The VAE, on the meta device.
-        height: Of the latents.
-        width: Likewise.
+        height: The latents' height.
+        width: The latents' width.
         dtype: Of the VAE that is to run.
         device_type: Where it is to run.
 

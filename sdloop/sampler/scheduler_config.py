@@ -70,8 +70,8 @@ def read_values(config: Mapping[str, Any], name: str | None = None) -> dict[str,
     """List what `read_settings` reads of a config, unchecked, with the method's defaults.
 
     Args:
-        config: As of `read_settings`.
-        name: Likewise.
+        config: As in `read_settings`.
+        name: As in `read_settings`.
 
     Returns:
         Values by diffusers' names.

@@ -24,7 +24,7 @@ class Changes:
         images: uint8 (frames, H, W, 3), rounded.
         values: float32 (frames - 1, H, W), the reduced differences in 8-bit levels, 0 to 255.
         first: float32 (H, W, 3), the first picture, in 8-bit levels that are not rounded.
-        final: float32 (H, W, 3), the last one, likewise.
+        final: float32 (H, W, 3), the last picture, in the same levels.
     """
 
     images: Tensor
@@ -71,7 +71,7 @@ class Changes:
         Args:
             row: Counted from 0.
             before: (H, W, 3), float32 or uint8, frame `row`.
-            after: Likewise, frame `row` + 1.
+            after: Frame `row` + 1, as `before`.
         """
         self.values[row] = reduce_difference(before, after, self._reduce)
         self._energy[row] = self._bands.energy(luma(after) - luma(before))

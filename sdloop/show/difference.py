@@ -113,7 +113,7 @@ def reduce_difference(before: Tensor, after: Tensor, reduce: Reduction) -> Tenso
 
     Args:
         before: (H, W, 3), uint8 or float32, in 8-bit levels, on any device.
-        after: Likewise.
+        after: The next picture, as `before`.
         reduce: Over the channels: their mean, the largest, or the root of their mean square.
 
     Returns:

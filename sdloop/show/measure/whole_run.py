@@ -17,6 +17,8 @@ from sdloop.show.measure.placement import Placement, measure_placement
 from sdloop.show.measure.steps import StepMeasures, measure_steps
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from sdloop.sampler.table import Table
     from sdloop.sampler.trajectory import Trajectory
     from sdloop.show.changes import Changes

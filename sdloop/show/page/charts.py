@@ -1,4 +1,4 @@
-"""What the page's chart can show: the numbers of a step, in words."""
+"""The charts that the page can show: the numbers of a step, in words."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -10,10 +10,10 @@ class Chart:
     """One choice of the page's chart.
 
     Attributes:
-        label: On the button.
-        note: What it shows, in a sentence.
-        lines: Column -> name in the legend, "" for a chart of one line.
-        unit: What stands behind a value.
+        label: Text of its button.
+        note: What it shows, in one sentence.
+        lines: Column -> name in the legend; "" if the chart has one line.
+        unit: Text after a value.
     """
 
     label: str
@@ -57,7 +57,7 @@ CHARTS = (
     ),
     Chart(
         "Change on the object",
-        "How much of the change falls on the object: 1 is what chance would put there, 2 twice it.",
+        "How much of the change falls on the object: 1 is what chance would give, 2 twice that.",
         {"object_enrichment": ""},
     ),
     Chart(

@@ -1,7 +1,7 @@
-"""ES modules -> one script: a page that works from the disk has no other file to load.
+"""ES modules -> one script: a page opened from disk can load no other file.
 
-The modules stay what browsers, linters and type checkers know, and a server can hand them out as
-they are. Here they are only put in order, and the words that tie them together go.
+The modules stay standard ES modules, which browsers, linters and type checkers can read and a
+server can serve. This only orders them and strips `import` and `export`.
 """
 
 import re
@@ -14,22 +14,22 @@ TIE = re.compile(r"^(?:import|export)\b.*", re.MULTILINE)
 
 
 def join_modules(folder: Traversable, entry: str) -> str:
-    """Put each module behind those that it imports, without `import` and `export`.
+    """Concatenate modules, each after its imports, without `import` and `export`.
 
-    All names come to stand in one scope, so no two modules may declare the same one; a browser
-    refuses a script where they do.
+    All names share one scope, so no two modules may declare the same name; a browser rejects a
+    script that does.
 
     Args:
-        folder: Where the modules are.
-        entry: Name of the module that imports the others.
+        folder: That holds the modules.
+        entry: File name of the module that imports the others.
 
     Returns:
         The body of a script of type "module".
 
     Raises:
-        ValueError: Modules import each other in a circle, or one is tied to others in a form that
-            is not known here. Known are `import { a, b } from "./x.js";`, and `export` in front of
-            a function, a class or a const.
+        ValueError: Modules import each other in a circle, or one uses a form of import or export
+            that is not supported. Supported are `import { a, b } from "./x.js";` and `export`
+            before a function, class or const.
     """
     joined: dict[str, str] = {}
     _join(folder, entry, (), joined)
@@ -39,7 +39,7 @@ def join_modules(folder: Traversable, entry: str) -> str:
 def _join(
     folder: Traversable, name: str, importers: tuple[str, ...], joined: dict[str, str]
 ) -> None:
-    """Add a module to those that are joined, behind what it imports."""
+    """Append a module after its imports."""
     if name in importers:
         circle = " -> ".join((*importers, name))
         raise ValueError(f"modules import each other in a circle: {circle}")

@@ -86,7 +86,7 @@ def sixteenths_of(
 
 
 def _compress(stacks: Sequence[NDArray[np.uint8]], quality: int | None, every: int = 1) -> Packed:
-    """Compress every so manieth picture of each stack."""
+    """Compress each stack, or only every `every`-th picture of it."""
     encode = partial(_encode, quality=quality)
     return Packed(tuple(tuple(in_threads(encode, stack[::every])) for stack in stacks), quality)
 

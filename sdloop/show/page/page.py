@@ -1,8 +1,8 @@
-"""Runs -> one HTML file to scrub through, which works offline and asks for nothing.
+"""Runs -> one HTML file to scrub through, which works offline and makes no requests.
 
-The page holds its pictures: frames and z0_hat as they are, the differences as grey levels that the
-browser colours by viridis, so that it can change their scale. Up to a size they are lossless, and
-every colour on the page is that of the decoded pictures. Beyond it they are WebP of the best
+The page embeds its pictures: frames and z0_hat unchanged, differences as grey levels that the
+browser colours with viridis, so that their scale can change. Up to a size limit they are lossless,
+and every colour on the page is that of the decoded pictures. Above it they are WebP at the best
 quality that fits, and the page says so. The exact data are in trajectory.safetensors either way.
 """
 
@@ -19,17 +19,17 @@ from sdloop.machine.files import replacing
 from sdloop.show.page.modules import join_modules
 from sdloop.show.page.page_data import PageRun, page_data, to_json
 
-DIRECTIONS = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")  # marks that turn text
+DIRECTIONS = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")  # change direction
 
 
 def write_page(path: Path, runs: Sequence[PageRun], shown_keys: Collection[str] = ()) -> None:
     """Write the page.
 
     Args:
-        path: The HTML file; links lead from here to the runs' files.
-        runs: One, or several to be shown in step.
+        path: The HTML file; links to the runs' files are relative to it.
+        runs: One run, or several to show in step.
         shown_keys: Top-level config keys that change no row. Runs are named by the values that
-            set them apart; those of these keys are only marked in the table.
+            differ between them; values of these keys are only marked in the table.
     """
     data = to_json(page_data(path, runs, shown_keys))
     with replacing(path) as temporary:  # a folder's name may hold bytes that are not UTF-8
@@ -37,16 +37,16 @@ def write_page(path: Path, runs: Sequence[PageRun], shown_keys: Collection[str] 
 
 
 def _title(runs: Sequence[PageRun]) -> str:
-    """Name the page by its prompt or by its runs; no element isolates the marks in a title bar."""
+    """Title the page by its prompt or runs, without direction marks: a title bar isolates none."""
     names = [runs[0].config["prompt"]] if len(runs) == 1 else [run.folder.name for run in runs]
     title = f"{', '.join(names)} · sdloop"
     return "".join(char for char in title if unicodedata.bidirectional(char) not in DIRECTIONS)
 
 
 def _assemble(title: str, data: str) -> str:
-    """Put words, style, script and data into one file.
+    """Fill the template with title, style, script and data.
 
-    The content security policy allows nothing but this very style and script, by their hashes.
+    The content security policy allows only this style and script, by their hashes.
     """
     web = resources.files("sdloop.show.page") / "web"
     style = (web / "page.css").read_text(encoding="utf-8")
@@ -62,5 +62,5 @@ def _assemble(title: str, data: str) -> str:
 
 
 def _hash(text: str) -> str:
-    """Hash a text as a content security policy names it."""
+    """Return a text's hash in the form of a content security policy."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

@@ -99,7 +99,7 @@ export class Runs {
   }
 
   /**
-   * Return where a run's frame lies, likewise.
+   * Return where a run's frame lies, as a share of the same width.
    *
    * @param {Run} run
    * @param {number} frame
