@@ -312,7 +312,7 @@ def test_pixel_under_the_pointer_is_followed_through_all_steps(page, run):
             float(number) for number in re.findall(r"[\d.]+", page.inner_text("#pixel .values"))
         ]
         assert said[:3] == run.images[frame, y, x].tolist()
-        assert said[3] == pytest.approx(run.differences[frame - 1, y, x], abs=0.5)
+        assert said[3] == pytest.approx(run.differences[frame - 1, y, x], abs=0.06)  # four digits
     band = page.locator("#pixel svg rect").evaluate_all(
         "all => all.map(one => one.getAttribute('fill'))"
     )

@@ -77,12 +77,12 @@ def sixteenths_of(
         peaks: (rows,), the value that level 255 stands for in each.
 
     Yields:
-        (H, W), sixteenths of a level above or below the rounded one, plus 8: 0 to 15.
+        (H, W), sixteenths of a level above or below the rounded one, plus 8: 0 to 16.
     """
     for value, peak in zip(values, peaks, strict=True):
         levels = value * (np.float32(255) / (peak if peak > 0 else np.float32(1)))
         sixteenths = np.rint((levels - np.rint(levels)) * np.float32(SIXTEENTHS))
-        yield (np.minimum(sixteenths, 7) + 8).astype(np.uint8)
+        yield (sixteenths + 8).astype(np.uint8)
 
 
 def _compress(stacks: Sequence[NDArray[np.uint8]], quality: int | None, every: int = 1) -> Packed:
