@@ -23,6 +23,7 @@ from sdloop.show.figure.figure import (
 from sdloop.show.figure.heat_map import CELL_PX, write_heat_map
 from sdloop.show.figure.map import write_map
 from sdloop.show.figure.measures import stills_of, write_measures
+from sdloop.show.figure.sheet import Side, write_sheet
 from sdloop.show.film.gif import enlarge
 from sdloop.show.measure.whole_run import measure_run
 from tests.show.test_export import find_in
@@ -109,3 +110,21 @@ def test_figures_of_a_run_are_its_stills(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == names | {"steps.csv"}
     settled, *_ = stills_of(guided)
     assert settled.caption == f"{guided.commitment.sentence()}."
+
+
+def test_caption_stands_below_its_picture(tmp_path):
+    cells = [[np.full((128, 128, 3), shade, dtype=np.uint8) for shade in row]
+             for row in [(40, 80), (120, 160)]]  # fmt: skip
+    sides = Side("", ("a", "b")), Side("k", ("1", "2"))
+    write_sheet(tmp_path / "plain.png", cells, "Heading", *sides)
+    write_sheet(tmp_path / "x.png", cells, "Heading", *sides, captions=[["", "0.5"], ["", ""]])
+    plain, sheet = iio.imread(tmp_path / "plain.png"), iio.imread(tmp_path / "x.png")
+    assert sheet.shape[0] > plain.shape[0]
+    assert sheet.shape[1] == plain.shape[1]
+    for shade in (40, 80, 120, 160):  # no caption covers a picture
+        assert (sheet == shade).all(-1).sum() >= 128 * 128
+    ys, xs = (axis[[0, -1]] for axis in np.sort(np.nonzero((sheet == 80).all(-1)), axis=1))
+    below = sheet[ys[1] + 1 : ys[1] + 21]
+    dark = np.nonzero((below < 128).all(-1).any(0))[0]
+    assert len(dark) > 0
+    assert xs[0] < dark.min() <= dark.max() < xs[1]  # and under no other picture

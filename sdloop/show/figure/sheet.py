@@ -50,6 +50,7 @@ def write_sheet(
     rows: Side,
     columns: Side,
     bar: ColorBar | None = None,
+    captions: Sequence[Sequence[str]] | None = None,
 ) -> None:
     """Draw pictures in rows and columns.
 
@@ -61,6 +62,7 @@ def write_sheet(
         rows: What its rows stand for.
         columns: What its columns stand for.
         bar: What colours mean, where all cells share one scale.
+        captions: A line below each picture, by row and column.
     """
     high, wide, factor = _cell_size(cells)
     font, small = font_of(TEXT_PX), font_of(SMALL_PX)
@@ -71,7 +73,8 @@ def write_sheet(
     line_px = round(1.25 * SMALL_PX)
     top = 4 * GAP_PX + TEXT_PX + line_px * (1 + max(map(len, above)))
     right = left + len(columns.labels) * (wide + GAP_PX)
-    bottom = top + len(rows.labels) * (high + GAP_PX)
+    pitch = high + GAP_PX + (line_px + GAP_PX if captions else 0)  # from one row to the next
+    bottom = top + len(rows.labels) * pitch
     bar_px = 2 * GAP_PX + color_bar_width(SMALL_PX, bar) if bar else 0
     width = max(right + bar_px, text_width(heading, TEXT_PX) + 2 * GAP_PX)
     canvas, draw = new_canvas(width + GAP_PX, bottom + GAP_PX)
@@ -84,12 +87,15 @@ def write_sheet(
         center = left + column * (wide + GAP_PX) + wide // 2
         _draw_lines(draw, lines, center, name_line + line_px, "m")
     for row, (lines, line) in enumerate(zip(beside, cells, strict=True)):
-        y = top + row * (high + GAP_PX)
+        y = top + row * pitch
         middle = y + high // 2 - round((len(lines) / 2 - 0.8) * line_px)
         _draw_lines(draw, lines, left - 2 * GAP_PX, middle, "r")
         for column, cell in enumerate(line):
             x = left + column * (wide + GAP_PX)
             _paste(canvas, cell, (x, y), (wide, high), factor)
+            if captions:
+                caption = _shorten(captions[row][column], wide)
+                _draw_lines(draw, [caption], x + wide // 2, y + high + SMALL_PX, "m")
     if bar:
         height = min(bottom - GAP_PX - top, TALLEST_BAR_PX)
         draw_color_bar(canvas, (right + GAP_PX, top), height, SMALL_PX, bar)
