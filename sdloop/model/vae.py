@@ -58,7 +58,7 @@ def decode_batches(
     """
     with _in_float32(vae) if full_precision else nullcontext():
         (frames, _, height, width), start = latents.shape, 0
-        size = _fitting_batch(vae, latents, batch_size)
+        size = min(_fitting_batch(vae, latents, batch_size), frames)
         while start < frames:
             # on CUDA kernels are chosen for each new size, which costs more than a few frames
             padded_to = size if vae.device.type == "cuda" else 0

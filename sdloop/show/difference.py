@@ -154,9 +154,6 @@ def to_numpy(array: Tensor | NDArray[Any]) -> NDArray[Any]:
     """Return a NumPy array; it shares the memory of a tensor on the CPU."""
     if isinstance(array, np.ndarray):
         return array
-    if array.is_cuda:  # into pinned memory, which the device writes to by itself
-        host = torch.empty(array.shape, dtype=array.dtype, pin_memory=True)
-        return host.copy_(array).numpy()
     return array.cpu().numpy()
 
 

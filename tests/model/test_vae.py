@@ -201,6 +201,23 @@ def test_frame_is_counted_only_where_a_bound_will_not_do(
     assert (seen, len(counted)) == (sizes, counts)
 
 
+def test_no_batch_on_cuda_is_filled_beyond_the_frames_there_are(models, monkeypatch):
+    asked = []
+
+    def decode_batch(vae, latents, padded_to):
+        asked.append((len(latents), padded_to))
+        return torch.zeros(len(latents), 8, 8, 3), torch.ones(len(latents), dtype=torch.bool)
+
+    monkeypatch.setattr(type(models.vae), "device", torch.device("cuda"))
+    monkeypatch.setattr(decode_module, "free_bytes", lambda device: 2**34)
+    monkeypatch.setattr(decode_module, "decode_batch", decode_batch)
+    decode_latents(models.vae, torch.zeros(7, 4, 8, 8), batch_size=16)
+    assert asked == [(7, 7)]
+    asked.clear()
+    decode_latents(models.vae, torch.zeros(7, 4, 8, 8), batch_size=4)
+    assert asked == [(4, 4), (3, 4)]  # one size, so that kernels are chosen once
+
+
 def test_cpu_decodes_frame_by_frame(models, latents, monkeypatch):
     sizes = fail_above(models.vae, monkeypatch, limit=99)
     decode_latents(models.vae, latents)
