@@ -37,6 +37,26 @@ def test_strip_tells_steps_that_try_apart(tmp_path, images):
     assert not (plain != both)[top:].any()
 
 
+@pytest.mark.parametrize("color_bar", [False, True])
+def test_strip_writes_a_maps_error_under_it(tmp_path, images, color_bar):
+    images = images.repeat(3, axis=1).repeat(3, axis=2)
+    maps, path = (
+        difference_maps(images, scale="global" if color_bar else "image"),
+        tmp_path / "s.png",
+    )
+    drawn = []
+    for errors in ((), (0,) * 5, (0, 0, 0, 0, 0.05)):
+        write_strip(path, images, maps, [0, 4], color_bar=color_bar, errors=errors)
+        drawn.append(iio.imread(path).astype(int))
+    plain, exact, second = drawn
+    np.testing.assert_array_equal(plain, exact)
+    assert (len(second) > len(plain)) == color_bar  # a line of its own, where none stands yet
+    foot = second[len(plain) :] if color_bar else (second - plain)[-30:]
+    written = (foot != foot[0, 0]).any(axis=(0, 2))
+    assert written.any()
+    assert not written[: second.shape[1] // 3].any()  # the first map has none
+
+
 def find_in(canvas, picture):
     """Tell whether a picture stands somewhere on a canvas, to the pixel."""
     height, width = picture.shape[:2]
