@@ -116,16 +116,25 @@ def test_killed_process_leaves_what_the_same_command_needs(tiny_config, tmp_path
     expected = finished()
     rows = calls.count
     code = (
-        "import os, sys\nfrom sdloop import run\n"
+        "import os, sys, time\nfrom sdloop import run\n"
         "from sdloop.model.predictor import UNetPredictor\n"
         "real, left = UNetPredictor.__call__, [3]\n"
+        "def rows_on_disk():\n"
+        "    _, _, rows = open(sys.argv[2], 'rb').read().partition(b'\\n')\n"
+        "    return len(rows) // int(sys.argv[3])\n"
         "def predict(*arguments):\n"
-        "    if not left[0]:\n        os.kill(os.getpid(), 9)\n"
+        "    if not left[0]:\n"
+        "        while rows_on_disk() < 2:  # a thread writes them\n            time.sleep(0.01)\n"
+        "        os.kill(os.getpid(), 9)\n"
         "    left[0] -= 1\n    return real(*arguments)\n"
-        "UNetPredictor.__call__ = predict\nrun.main(sys.argv[1:])"
+        "UNetPredictor.__call__ = predict\nrun.main(sys.argv[1:2])"
     )
-    ended = subprocess.run([sys.executable, "-c", code, tiny_config], capture_output=True)
-    assert ended.returncode == -signal.SIGKILL
+    row_bytes = 4 + 4 * 2 * 4 * 8 * 8  # a checksum; float32, both halves
+    ended = subprocess.run(
+        [sys.executable, "-c", code, tiny_config, tmp_path / "run/.progress", str(row_bytes)],
+        capture_output=True, timeout=300,
+    )  # fmt: skip
+    assert ended.returncode == -signal.SIGKILL, ended.stderr
     assert {path.name for path in (tmp_path / "run").iterdir()} == {".lock", ".progress"}
     calls.count = 0
     assert run_module.main([str(tiny_config)]) == 0
