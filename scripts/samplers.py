@@ -22,15 +22,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from samplers_figure import Line, write_chart, write_pictures
+from sweeps import run_sweep
 from torch import Tensor
 
-from sdloop.cli.arguments import split_arguments
-from sdloop.cli.console import listener
 from sdloop.job.folder import TRAJECTORY_FILE
 from sdloop.job.many.batch import Texts
 from sdloop.job.many.summary import SUMMARY_FILE, Summary
-from sdloop.job.many.sweep import load_sweep
-from sdloop.job.many.sweeper import Sweeper, prepare_all
 from sdloop.job.plan import Plan, settle
 from sdloop.machine.files import replacing
 from sdloop.model.family import Conditioning
@@ -180,18 +177,11 @@ def _name(plan: Plan) -> str:
 def main() -> None:
     """Make the runs, measure, draw, and keep it as JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("config", nargs="*", default=[str(ROOT / "configs/snowman.yaml")])
+    parser.add_argument("config", nargs="*", default=[])
     parser.add_argument("--out", type=Path, default=ROOT / "scripts/results/samplers")
     parser.add_argument("--chart", type=Path, default=ROOT / "configs/samplers.png")
     options = parser.parse_args()
-    paths, overrides = split_arguments(options.config)
-    config = paths[0] if paths else ROOT / "configs/snowman.yaml"
-    sweep = load_sweep(config, [*sweep_overrides(), *overrides])
-    prepared = prepare_all(sweep)
-    failed = Sweeper(listener(quiet=False, owns_process=False)).run(sweep, prepared)
-    if failed:
-        raise SystemExit("\n".join(f"{one.folder}: {one.error}" for one in failed))
-    plans = [settle(one) for one in prepared]
+    sweep, plans = run_sweep(options.config, sweep_overrides())
     summaries = [Summary.load(plan.folder / SUMMARY_FILE) for plan in plans]
     names = [_name(plan) for plan in plans[: len(plans) // len(STEPS)]]
     write_pictures(sweep.folder / "sheet.png", names, STEPS, summaries)

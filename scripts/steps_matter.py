@@ -20,14 +20,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from sweeps import run_sweep
 from torch import Tensor
 
 import sdloop
-from sdloop.cli.arguments import split_arguments
-from sdloop.cli.console import listener
 from sdloop.job.folder import TRAJECTORY_FILE
-from sdloop.job.many.sweep import load_sweep
-from sdloop.job.many.sweeper import Sweeper, prepare_all
 from sdloop.machine.files import replacing
 from sdloop.show.figure.sheet import Side, write_sheet
 
@@ -159,14 +156,7 @@ def main() -> None:
     parser.add_argument("config", nargs="*", default=[])
     parser.add_argument("--out", type=Path, default=ROOT / "scripts/results/steps_matter")
     options = parser.parse_args()
-    paths, overrides = split_arguments(options.config)
-    config = paths[0] if paths else ROOT / "configs/snowman.yaml"
-    sweep = load_sweep(config, [*sweep_overrides(), *overrides])
-    prepared = prepare_all(sweep)
-    failed = Sweeper(listener(quiet=False, owns_process=False)).run(sweep, prepared)
-    if failed:
-        raise SystemExit("\n".join(f"{one.folder}: {one.error}" for one in failed))
-    plans = [sdloop.settle(one) for one in prepared]
+    _, plans = run_sweep(options.config, sweep_overrides())
     # the samplers of the first number of steps come first
     runs = [sdloop.Trajectory.load(plan.folder / TRAJECTORY_FILE) for plan in plans]
     stops = {
