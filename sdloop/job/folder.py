@@ -19,6 +19,7 @@ from sdloop.show.file_names import (
     FRAMES_FOLDER,
     FREQUENCY_FILE,
     GUIDANCE_FILE,
+    PATH_FILE,
     STEPS_FILE,
     STRIP_FILE,
     animation_file,
@@ -66,7 +67,7 @@ class RunFiles:
         by_part = {
             "animations": [animation_file(name, each) for each in suffixes for name in ANIMATIONS],
             "strip": [STRIP_FILE],
-            "measures": [STEPS_FILE, COMMITMENT_FILE, FREQUENCY_FILE],
+            "measures": [STEPS_FILE, COMMITMENT_FILE, FREQUENCY_FILE, PATH_FILE],
             "page": [PAGE_FILE],
         }
         by_part["measures"] += [GUIDANCE_FILE] * config.guided
@@ -81,9 +82,9 @@ class RunFiles:
     def ever_in(cls, folder: Path) -> RunFiles:
         """Name all files that any config may have written to a folder."""
         animations = [animation_file(name, suffix) for suffix in FORMATS for name in ANIMATIONS]
-        measured = (STRIP_FILE, STEPS_FILE, COMMITMENT_FILE, FREQUENCY_FILE, GUIDANCE_FILE)
+        measured = (STEPS_FILE, COMMITMENT_FILE, FREQUENCY_FILE, PATH_FILE, GUIDANCE_FILE)
         return cls(
-            tuple(folder / name for name in (*animations, *measured, PAGE_FILE)),
+            tuple(folder / name for name in (*animations, STRIP_FILE, *measured, PAGE_FILE)),
             tuple(
                 picture
                 for name in (FRAMES_FOLDER, DIFFERENCES_FOLDER)

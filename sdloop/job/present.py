@@ -164,7 +164,7 @@ def export_shown(
             path = folder / STRIP_FILE
             write_strip(path, images, maps, plan.stages, scale, color_bar, marks, errors)
         if "measures" in parts:
-            write_measures(folder, shown.measures, images[-1], scale, plan.guided)
+            write_measures(folder, shown.measures, images[-1], plan.stages, scale, plan.guided)
         if export.png_frames and "frames" in parts:
             write_frames(folder / FRAMES_FOLDER, images)
             write_frames(folder / DIFFERENCES_FOLDER, maps.indices, viridis())

@@ -9,7 +9,7 @@ FRAMES, DIFFERENCE, EVOLUTION = "frames", "difference", "evolution"
 ANIMATIONS = (FRAMES, DIFFERENCE, EVOLUTION)
 STRIP_FILE, STEPS_FILE = "strip.png", "steps.csv"
 COMMITMENT_FILE, FREQUENCY_FILE = "commitment.png", "frequency.png"
-GUIDANCE_FILE = "guidance.png"
+GUIDANCE_FILE, PATH_FILE = "guidance.png", "path.png"
 FRAMES_FOLDER, DIFFERENCES_FOLDER = "frames", "differences"
 
 

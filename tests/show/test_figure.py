@@ -23,8 +23,10 @@ from sdloop.show.figure.figure import (
 from sdloop.show.figure.heat_map import CELL_PX, write_heat_map
 from sdloop.show.figure.map import write_map
 from sdloop.show.figure.measures import stills_of, write_measures
+from sdloop.show.figure.path import write_path
 from sdloop.show.figure.sheet import Side, write_sheet
 from sdloop.show.film.gif import enlarge
+from sdloop.show.measure.path import LatentPath
 from sdloop.show.measure.whole_run import measure_run
 from tests.show.test_export import find_in
 
@@ -84,7 +86,7 @@ def test_commitment_figure_counts_steps_from_0(tmp_path, settled_frames, low, da
     images[settled_frames[0] :, :32] = 90  # the upper half settles in the one frame
     images[settled_frames[1] :, 32:] = 90  # the lower in the other
     measures = measures_of(images)
-    write_measures(tmp_path, measures, images[-1].numpy())
+    write_measures(tmp_path, measures, images[-1].numpy(), [0])
     figure = iio.imread(tmp_path / "commitment.png")
     text_px = 12  # of the labels beside a map of 64 px
     bar = ColorBar(low, "3", "step")
@@ -102,11 +104,11 @@ def test_figures_of_a_run_are_its_stills(tmp_path):
     images = torch.zeros(3, 64, 64, 3, dtype=torch.uint8)
     images[1:, 5] = 200
     unguided = measures_of(images)
-    write_measures(tmp_path, unguided, images[-1].numpy(), guided=False)
+    write_measures(tmp_path, unguided, images[-1].numpy(), [0], guided=False)
     names = {still.file for still in stills_of(unguided)}
     assert {path.name for path in tmp_path.iterdir()} == names - {"guidance.png"} | {"steps.csv"}
     guided = measures_of(images, torch.ones(2, 4, 8, 8))
-    write_measures(tmp_path, guided, images[-1].numpy())
+    write_measures(tmp_path, guided, images[-1].numpy(), [0])
     assert {path.name for path in tmp_path.iterdir()} == names | {"steps.csv"}
     settled, *_ = stills_of(guided)
     assert settled.caption == f"{guided.commitment.sentence()}."
@@ -128,3 +130,18 @@ def test_caption_stands_below_its_picture(tmp_path):
     dark = np.nonzero((below < 128).all(-1).any(0))[0]
     assert len(dark) > 0
     assert xs[0] < dark.min() <= dark.max() < xs[1]  # and under no other picture
+
+
+def test_path_figure_colours_each_frame_by_its_distance_from_the_plane(tmp_path):
+    shares = np.array([0.0, 0.5, 1.0])
+    path = LatentPath(shares[::-1], shares, np.array([0, 0.3, 0]), shares[::-1], shares, 0.9)
+    write_path(tmp_path / "path.png", path, [0, 1])
+    figure = iio.imread(tmp_path / "path.png")
+    rows, columns = (figure == viridis()[255]).all(-1).nonzero()
+    on_curve = columns < columns.max() - 60  # the colour bar is to the right of it
+    assert on_curve.sum() > 10  # the dot of frame 1, the farthest from the plane
+    middle = (figure == viridis()[255]).all(-1)[:, : columns.max() - 60].nonzero()
+    assert np.ptp(middle[0]) < 12
+    assert np.ptp(middle[1]) < 12
+    dark = (figure == viridis()[0]).all(-1)[:, : columns.max() - 60].nonzero()
+    assert dark[0].min() < rows[on_curve].mean() < dark[0].max()  # between the two ends

@@ -1,7 +1,8 @@
-"""Measures of a run -> steps.csv, commitment.png, frequency.png, guidance.png."""
+"""Measures of a run -> steps.csv, its figures."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,8 +12,15 @@ from numpy.typing import NDArray
 from sdloop.show.figure.figure import ColorBar
 from sdloop.show.figure.heat_map import write_heat_map
 from sdloop.show.figure.map import write_map
+from sdloop.show.figure.path import write_path
 from sdloop.show.figure.table import write_steps
-from sdloop.show.file_names import COMMITMENT_FILE, FREQUENCY_FILE, GUIDANCE_FILE, STEPS_FILE
+from sdloop.show.file_names import (
+    COMMITMENT_FILE,
+    FREQUENCY_FILE,
+    GUIDANCE_FILE,
+    PATH_FILE,
+    STEPS_FILE,
+)
 from sdloop.show.page.page_data import Still
 
 if TYPE_CHECKING:
@@ -25,6 +33,7 @@ def write_measures(
     folder: Path,
     measures: RunMeasures,
     final: NDArray[np.uint8],
+    stages: Sequence[int],
     scale: int = 1,
     guided: bool = True,
 ) -> None:
@@ -34,12 +43,14 @@ def write_measures(
         folder: The run's folder.
         measures: The run's measures.
         final: uint8 (H, W, 3), the last frame, to show beside the maps.
+        stages: The steps that path.png labels, counted from 0.
         scale: Whole factor by which to enlarge small pictures.
         guided: Whether to draw guidance.png.
     """
     write_steps(folder / STEPS_FILE, measures.columns())
     _draw_commitment(folder / COMMITMENT_FILE, measures, final, scale)
     _draw_frequency(folder / FREQUENCY_FILE, measures)
+    write_path(folder / PATH_FILE, measures.path, stages)
     if guided:
         _draw_guidance(folder / GUIDANCE_FILE, measures, final, scale)
 
@@ -60,6 +71,11 @@ def stills_of(measures: RunMeasures) -> list[Still]:
             "When each scale of the picture changed",
             "For each band of spatial frequency, coarse below, how its energy spreads over the "
             "steps.",
+        ),
+        Still(
+            PATH_FILE,
+            "The path from the first frame to the last",
+            f"{measures.path.sentence()}.",
         ),
         Still(
             GUIDANCE_FILE,

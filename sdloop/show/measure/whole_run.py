@@ -13,6 +13,7 @@ from sdloop.show.measure.commitment import Commitment, measure_commitment
 from sdloop.show.measure.drive import Drive, split_steps
 from sdloop.show.measure.frequency import FrequencyTimeline
 from sdloop.show.measure.layout import object_mask
+from sdloop.show.measure.path import LatentPath, measure_path
 from sdloop.show.measure.placement import Placement, measure_placement
 from sdloop.show.measure.steps import StepMeasures, measure_steps
 
@@ -37,6 +38,7 @@ class RunMeasures:
     commitment: Commitment
     frequency: FrequencyTimeline
     placement: Placement
+    path: LatentPath
 
     def columns(self) -> dict[str, NDArray[np.number]]:
         """Return a number for each step: name -> (rows,), in the order of steps.csv."""
@@ -48,6 +50,9 @@ class RunMeasures:
             **{f"{part}_part_share": share for part, share in self.drive.shares().items()},
             "settled_share": self.commitment.curve[1:],
             **placement,
+            "path_noise": self.path.noise[1:],
+            "path_picture": self.path.picture[1:],
+            "path_off_rms": self.path.off_rms[1:],
             **{f"energy_{name.replace(' ', '_')}": energy for name, energy in bands},
             "base_frame": self.table.base,
             "tries": self.table.tries.astype(np.int64),
@@ -65,6 +70,7 @@ class RunMeasures:
             "settled_90_step": self.commitment.step_of(0.9),
             "object_area": round(self.placement.area, 4),
             "half_energy_row": dict(zip(self.frequency.names, half_rows, strict=True)),
+            "path_in_plane": round(self.path.in_plane, 4),
         }
 
 
@@ -105,4 +111,5 @@ def measure_run(
         measure_commitment(changes.images, tolerance),
         changes.frequency(),
         measure_placement(changes.values, final, on_object),
+        measure_path(trajectory.latents, table),
     )

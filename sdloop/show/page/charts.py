@@ -92,6 +92,11 @@ CHARTS = (
         "The noise that the model saw in the latent: root mean square of the guided eps.",
         {"eps_rms": ""},
     ),
+    Chart(
+        "Path",
+        "How much of the first frame, the noise, and of the last one, the picture, a frame holds.",
+        {"path_noise": "noise", "path_picture": "picture", "path_off_rms": "off their plane (RMS)"},
+    ),
     Chart("Latent", "The size of the latent after this step (root mean square).", {"z_rms": ""}),
     Chart(
         "log SNR",
