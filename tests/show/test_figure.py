@@ -23,7 +23,7 @@ from sdloop.show.figure.figure import (
 from sdloop.show.figure.heat_map import CELL_PX, write_heat_map
 from sdloop.show.figure.map import write_map
 from sdloop.show.figure.measures import stills_of, write_measures
-from sdloop.show.figure.path import write_path
+from sdloop.show.figure.path import SMALL_PX, write_path
 from sdloop.show.figure.sheet import Side, write_sheet
 from sdloop.show.film.gif import enlarge
 from sdloop.show.measure.path import LatentPath
@@ -136,12 +136,10 @@ def test_path_figure_colours_each_frame_by_its_distance_from_the_plane(tmp_path)
     shares = np.array([0.0, 0.5, 1.0])
     path = LatentPath(shares[::-1], shares, np.array([0, 0.3, 0]), shares[::-1], shares, 0.9)
     write_path(tmp_path / "path.png", path, [0, 1])
-    figure = iio.imread(tmp_path / "path.png")
-    rows, columns = (figure == viridis()[255]).all(-1).nonzero()
-    on_curve = columns < columns.max() - 60  # the colour bar is to the right of it
-    assert on_curve.sum() > 10  # the dot of frame 1, the farthest from the plane
-    middle = (figure == viridis()[255]).all(-1)[:, : columns.max() - 60].nonzero()
-    assert np.ptp(middle[0]) < 12
-    assert np.ptp(middle[1]) < 12
-    dark = (figure == viridis()[0]).all(-1)[:, : columns.max() - 60].nonzero()
-    assert dark[0].min() < rows[on_curve].mean() < dark[0].max()  # between the two ends
+    figure = iio.imread(tmp_path / "path.png").astype(int)
+    farthest, nearest = (abs(figure - viridis()[index]).max(axis=-1) < 30 for index in (255, 0))
+    bar = farthest.nonzero()[1].max() - 2 * SMALL_PX  # left of the colour bar
+    middle, ends = farthest[:, :bar].nonzero(), nearest[:, :bar].nonzero()
+    for axis in (0, 1):
+        assert 6 < np.ptp(middle[axis]) < 14  # one dot
+        assert ends[axis].min() < middle[axis].min() < middle[axis].max() < ends[axis].max()
