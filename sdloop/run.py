@@ -32,7 +32,8 @@ def main(arguments: Sequence[str] | None = None, *, owns_process: bool = False) 
         description="Sample with Stable Diffusion, keep every step, and show how the picture "
         "came about.",
         epilog="A key=value overrides the config; dots reach into nested keys. For example: "
-        "python -m sdloop.run configs/astronaut.yaml seed=3 scheduler.num_steps=20",
+        "python -m sdloop.run configs/astronaut.yaml seed=3 scheduler.num_steps=20. A CONFIG is a "
+        "YAML file, or a picture that a run left: python -m sdloop.run strip.png",
     )
     parser.add_argument("configs", nargs="*", metavar="CONFIG | key=value")
     parser.add_argument(

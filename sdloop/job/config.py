@@ -1,6 +1,7 @@
 """What a config may say: a frozen RunConfig of checked values, as the user wrote them."""
 
 import unicodedata
+from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -21,6 +22,7 @@ from sdloop.show.file_names import Format
 SMALLEST_PX, LARGEST_PX = 8, 8192
 LONGEST_PROMPT = 10_000  # characters; text encoders read some 300
 LONGEST_PATH = 4096
+COMMENT_START = "# sdloop "  # of the settings in a picture
 SHOWN_KEYS = ("decode", "difference", "measure", "export")  # no row of a run depends on these
 MODEL_KEYS = ("model", "model_config_from", "model_as_saved", "model_variant", "vae")  # for `find`
 # what `render` may change: what is drawn, the device and dtype that decode, where the model is now
@@ -217,6 +219,16 @@ def identity_of(config: RunConfig) -> dict[str, Any]:
 def dump_config(config: RunConfig) -> str:
     """Return the config as YAML text, with every value written out."""
     return dump_yaml(config.model_dump(mode="json"))
+
+
+def comment_of(config: RunConfig) -> str:
+    """Return what a run's pictures carry: sdloop's version, and a config that makes them again.
+
+    It names neither the folder nor the decode batch: runs that differ only in these leave the same
+    pictures.
+    """
+    values = config.model_dump(mode="json", exclude={"output": True, "decode": {"batch_size"}})
+    return f"{COMMENT_START}{metadata.version('sdloop')}\n{dump_yaml(values)}"
 
 
 def write_config(path: Path, config: RunConfig) -> None:

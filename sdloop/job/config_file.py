@@ -6,11 +6,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from sdloop.job.config import RunConfig, check_path
+from sdloop.job.config import COMMENT_START, RunConfig, check_path
 from sdloop.job.config_errors import cut, explain_error
 from sdloop.machine.documents import parse_yaml, read_file
 from sdloop.machine.errors import UserError, shown
 from sdloop.machine.files import AnyPath, as_path
+from sdloop.show.comment import COMMENTED, read_comment
 
 DROPPED_CAPTURES = ("eps_uncond", "eps_cond")  # Trajectory.eps() returns both
 
@@ -19,8 +20,8 @@ def load_config(path: AnyPath, overrides: Sequence[str] = ()) -> RunConfig:
     """Read a config file and apply overrides to it.
 
     Args:
-        path: A YAML file that holds a mapping. Without an `output` key its run goes to
-            runs/<name of the file>.
+        path: A YAML file that holds a mapping, or a picture or animation of a run, which carries
+            its config. Without an `output` key its run goes to runs/<name of the file>.
         overrides: `key=value` texts; dots reach into nested values, values are YAML.
 
     Returns:
@@ -116,7 +117,12 @@ def _drop_capture(values: dict[str, Any]) -> None:
 
 
 def _read_text(path: Path) -> str:
-    """Read a YAML file."""
+    """Read a YAML file, or the YAML in a picture of a run."""
+    if path.suffix.lower() in COMMENTED:
+        text = read_comment(path)
+        if text is None or not text.startswith(COMMENT_START):
+            raise UserError(f"{path}: holds no settings of a run; pictures that sdloop made do")
+        return text
     try:
         return read_file(path, str(path)).decode("utf-8")
     except UnicodeDecodeError as error:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sdloop.job.config import SHOWN_KEYS
+from sdloop.job.config import SHOWN_KEYS, comment_of
 from sdloop.job.folder import PAGE_FILE, PARTS, TRAJECTORY_FILE, RunFiles
 from sdloop.show.file_names import DIFFERENCES_FOLDER, FRAMES_FOLDER, STRIP_FILE
 
@@ -151,10 +151,12 @@ def export_shown(
 
     export, scale = plan.config.export, plan.scale
     images, maps = shown.images, shown.maps
+    comment = comment_of(plan.config)
     if "animations" in parts:
         with stages.stage("animate"):
+            delay_ms, hold_ms = export.delay_ms, export.hold_ms
             write_animations(
-                folder, images, maps, export.formats, export.delay_ms, export.hold_ms, scale
+                folder, images, maps, export.formats, delay_ms, hold_ms, scale, comment
             )
     with stages.stage("export"):
         color_bar = plan.config.difference.scale == "global"
@@ -162,12 +164,13 @@ def export_shown(
         if "strip" in parts:
             errors = [shown.precision.map_error(row) for row in range(len(plan.table))]
             path = folder / STRIP_FILE
-            write_strip(path, images, maps, plan.stages, scale, color_bar, marks, errors)
+            write_strip(path, images, maps, plan.stages, scale, color_bar, marks, errors, comment)
         if "measures" in parts:
-            write_measures(folder, shown.measures, images[-1], plan.stages, scale, plan.guided)
+            measures, final = shown.measures, images[-1]
+            write_measures(folder, measures, final, plan.stages, scale, plan.guided, comment)
         if export.png_frames and "frames" in parts:
-            write_frames(folder / FRAMES_FOLDER, images)
-            write_frames(folder / DIFFERENCES_FOLDER, maps.indices, viridis())
+            write_frames(folder / FRAMES_FOLDER, images, comment=comment)
+            write_frames(folder / DIFFERENCES_FOLDER, maps.indices, viridis(), comment)
     if "page" in parts:
         with stages.stage("page"):
             write_page(folder / PAGE_FILE, [page_run(plan, folder, shown)], SHOWN_KEYS)

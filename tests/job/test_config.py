@@ -4,13 +4,15 @@ import re
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import pytest
 import yaml
 from pydantic import BaseModel, Field
 
-from sdloop.job.config import RunConfig, dump_config
+from sdloop.job.config import RunConfig, comment_of, dump_config
 from sdloop.job.config_file import load_config
 from sdloop.machine.errors import UserError
+from sdloop.show.figure.png import write_png
 
 
 @pytest.fixture
@@ -250,3 +252,22 @@ def test_config_cannot_be_changed(write):
 def test_every_key_is_in_the_dump():
     dumped = yaml.safe_load(dump_config(RunConfig(prompt="p")))
     assert set(dumped) == set(RunConfig.model_fields)
+
+
+def test_a_picture_of_a_run_is_its_config(tmp_path):
+    config = RunConfig(prompt="an Äffchen: 'x'\n🐒", seed=7, output="runs/first")
+    path = tmp_path / "strip.png"
+    write_png(path, np.zeros((8, 8, 3), dtype=np.uint8), comment_of(config))
+    again = load_config(path)
+    assert again == config.model_copy(update={"output": "runs/strip"})
+    assert load_config(path, ["seed=8", "output=x"]).seed == 8
+    with pytest.raises(UserError, match=r"strip\.png: seed = -1: .*0"):
+        load_config(path, ["seed=-1"])
+
+
+@pytest.mark.parametrize("comment", ["", "made with a camera", "prompt: a fox"])
+def test_a_picture_of_something_else_is_refused(tmp_path, comment):
+    path = tmp_path / "photo.png"
+    write_png(path, np.zeros((8, 8, 3), dtype=np.uint8), comment)
+    with pytest.raises(UserError, match=r"photo\.png: holds no settings of a run"):
+        load_config(path)

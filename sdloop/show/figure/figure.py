@@ -72,6 +72,6 @@ def color_bar_width(text_px: int, bar: ColorBar) -> int:
     return round(text_px * 1.4) + text_px // 2 + labels
 
 
-def write_canvas(path: Path, canvas: Image.Image) -> None:
-    """Write a figure as PNG."""
-    write_png(path, np.asarray(canvas))
+def write_canvas(path: Path, canvas: Image.Image, comment: str = "") -> None:
+    """Write a figure as PNG, with a text to keep in the file."""
+    write_png(path, np.asarray(canvas), comment)

@@ -35,6 +35,7 @@ def write_heat_map(
     heading: str,
     axes: tuple[str, str],
     bar_unit: str,
+    comment: str = "",
 ) -> None:
     """Draw a matrix with its first line at the bottom and its rows, counted from 0, to the right.
 
@@ -46,6 +47,7 @@ def write_heat_map(
         heading: One line that says what the figure shows.
         axes: What the lines are, and what the rows are.
         bar_unit: What the colours mean; the values are written as percentages.
+        comment: A text to keep in the file.
     """
     lines, rows = matrix.shape
     high, wide = CELL_PX[0], max(2, min(CELL_PX[1], WIDEST_PX // rows))
@@ -74,4 +76,4 @@ def write_heat_map(
         draw.text((x, bottom + SMALL_PX // 2), str(row), INK, small, anchor="ma")
     draw.text(((left + right) // 2, bottom + 2 * SMALL_PX), axes[1], PALE_INK, small, anchor="ma")
     draw_color_bar(canvas, (right + TEXT_PX, top), bottom - top, SMALL_PX, bar)
-    write_canvas(path, canvas)
+    write_canvas(path, canvas, comment)

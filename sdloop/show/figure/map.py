@@ -29,6 +29,7 @@ def write_map(
     caption: str,
     bar: ColorBar,
     scale: int = 1,
+    comment: str = "",
 ) -> None:
     """Draw the picture and, to its right, the map with its colour bar, under a heading.
 
@@ -41,6 +42,7 @@ def write_map(
         caption: A few words to stand under the map.
         bar: What the colours mean.
         scale: Whole factor by which to enlarge small pictures.
+        comment: A text to keep in the file.
     """
     picture = enlarge(picture, scale)
     height, width = picture.shape[:2]
@@ -60,4 +62,4 @@ def write_map(
         below = (left + width // 2, top + height + small // 2)
         draw.text(below, words, PALE_INK, font_of(small), anchor="ma")
     draw_color_bar(canvas, (bar_left, top), height, small, bar)
-    write_canvas(path, canvas)
+    write_canvas(path, canvas, comment)

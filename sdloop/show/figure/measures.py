@@ -36,6 +36,7 @@ def write_measures(
     stages: Sequence[int],
     scale: int = 1,
     guided: bool = True,
+    comment: str = "",
 ) -> None:
     """Write the numbers of each step and draw the figures.
 
@@ -46,13 +47,14 @@ def write_measures(
         stages: The steps that path.png labels, counted from 0.
         scale: Whole factor by which to enlarge small pictures.
         guided: Whether to draw guidance.png.
+        comment: A text to keep in each PNG file.
     """
     write_steps(folder / STEPS_FILE, measures.columns())
-    _draw_commitment(folder / COMMITMENT_FILE, measures, final, scale)
-    _draw_frequency(folder / FREQUENCY_FILE, measures)
-    write_path(folder / PATH_FILE, measures.path, stages)
+    _draw_commitment(folder / COMMITMENT_FILE, measures, final, scale, comment)
+    _draw_frequency(folder / FREQUENCY_FILE, measures, comment)
+    write_path(folder / PATH_FILE, measures.path, stages, comment)
     if guided:
-        _draw_guidance(folder / GUIDANCE_FILE, measures, final, scale)
+        _draw_guidance(folder / GUIDANCE_FILE, measures, final, scale, comment)
 
 
 def stills_of(measures: RunMeasures) -> list[Still]:
@@ -86,7 +88,7 @@ def stills_of(measures: RunMeasures) -> list[Still]:
 
 
 def _draw_commitment(
-    path: Path, measures: RunMeasures, final: NDArray[np.uint8], scale: int
+    path: Path, measures: RunMeasures, final: NDArray[np.uint8], scale: int, comment: str
 ) -> None:
     """Draw the step that settled each pixel, counted from 0: step k leads to frame k + 1."""
     commitment = measures.commitment
@@ -96,10 +98,10 @@ def _draw_commitment(
     low = f"{first - 1} or earlier" if first > 0 else "before 0"
     bar = ColorBar(low, f"{last - 1}", "step")
     caption = "the step that settled each pixel"
-    write_map(path, final, shares, commitment.sentence(), caption, bar, scale)
+    write_map(path, final, shares, commitment.sentence(), caption, bar, scale, comment)
 
 
-def _draw_frequency(path: Path, measures: RunMeasures) -> None:
+def _draw_frequency(path: Path, measures: RunMeasures, comment: str) -> None:
     """Draw how the energy of each band spreads over the steps."""
     frequency = measures.frequency
     totals = frequency.energy.sum(axis=1, keepdims=True)
@@ -111,14 +113,18 @@ def _draw_frequency(path: Path, measures: RunMeasures) -> None:
         "When each scale of the picture changed, from coarse (below) to fine",
         ("cycles per picture", "step (white: half of the band's energy is spent)"),
         "of its band",
+        comment,
     )
 
 
-def _draw_guidance(path: Path, measures: RunMeasures, final: NDArray[np.uint8], scale: int) -> None:
+def _draw_guidance(
+    path: Path, measures: RunMeasures, final: NDArray[np.uint8], scale: int, comment: str
+) -> None:
     """Draw how far guidance moved each place of the latent over all steps."""
     moved = measures.drive.guidance_maps().sum(axis=0)
     low, high = float(moved.min()), float(moved.max())
     shares = (moved - low) / ((high - low) or 1)
     bar = ColorBar(f"{low:.2f}", f"{high:.2f}", "in latents")
     heading = "How far guidance moved each place of the latent"
-    write_map(path, final, shares, heading, "RMS over the channels, all steps", bar, scale)
+    caption = "RMS over the channels, all steps"
+    write_map(path, final, shares, heading, caption, bar, scale, comment)

@@ -35,13 +35,14 @@ GRID_INK, PATH_INK = (228, 228, 228), (150, 150, 150)
 LEAST_SPAN = (0.0, 1.0)  # of both axes
 
 
-def write_path(path: Path, measured: LatentPath, stages: Sequence[int]) -> None:
+def write_path(path: Path, measured: LatentPath, stages: Sequence[int], comment: str = "") -> None:
     """Draw every frame as a dot, coloured by its distance from the plane.
 
     Args:
         path: The PNG file.
         measured: The run's path.
         stages: The steps to label, counted from 0: step k leads to frame k + 1.
+        comment: A text to keep in the file.
     """
     heading = "The latents' path from the noise to the picture"
     peak = float(measured.off_rms.max())
@@ -70,7 +71,7 @@ def write_path(path: Path, measured: LatentPath, stages: Sequence[int]) -> None:
         beside = (left + x - 2 * DOT_PX, top + y + DOT_PX)
         draw.text(beside, f"step {stage}", INK, font_of(SMALL_PX), anchor="ra")
     draw_color_bar(canvas, (right + MARGIN_PX, top), SIDE_PX, SMALL_PX, bar)
-    write_canvas(path, canvas)
+    write_canvas(path, canvas, comment)
 
 
 def _span(measured: LatentPath) -> tuple[float, float]:

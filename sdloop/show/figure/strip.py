@@ -49,6 +49,7 @@ def write_strip(
     color_bar: bool = False,
     marks: Sequence[str] = (),
     errors: Sequence[float] = (),
+    comment: str = "",
 ) -> None:
     """Draw the stages side by side, each over its difference map.
 
@@ -62,6 +63,7 @@ def write_strip(
         marks: A word for each step, such as `Table.marks`, to write beside its number.
         errors: Of each step's difference, root mean square in 8-bit levels, to write under its map
             unless it is 0.
+        comment: A text to keep in the file.
     """
     path = as_path(path, "path")
     height, width = (side * scale for side in images.shape[1:3])
@@ -94,7 +96,7 @@ def write_strip(
     if color_bar:
         left = layout.gap + len(stages) * step
         draw_color_bar(canvas, (left, bottom), height, layout.small, bar)
-    write_canvas(path, canvas)
+    write_canvas(path, canvas, comment)
 
 
 def _note(yellow: float | None, error: float) -> str:

@@ -25,6 +25,7 @@ def write_animations(
     delay_ms: int,
     hold_ms: int,
     scale: int = 1,
+    comment: str = "",
 ) -> None:
     """Write the frames, their differences, and each frame beside its difference.
 
@@ -36,11 +37,12 @@ def write_animations(
         delay_ms: How long to show each frame, a multiple of 10.
         hold_ms: How long to show the last one.
         scale: Whole factor by which to enlarge small pictures.
+        comment: A text to keep in each file.
     """
     delays_ms = hold_last(len(images), delay_ms, hold_ms)
     for suffix in dict.fromkeys(formats):
         write = _write_gifs if suffix == "gif" else partial(_write_films, suffix)
-        write(folder, images, maps, delays_ms, scale)
+        write(folder, images, maps, delays_ms, scale, comment)
 
 
 def _write_gifs(
@@ -49,15 +51,18 @@ def _write_gifs(
     maps: DifferenceMaps,
     delays_ms: Sequence[int],
     scale: int,
+    comment: str,
 ) -> None:
     """Write the GIFs, whose frames are indexed."""
     colormap = viridis()
-    write_gif(folder / animation_file(FRAMES, "gif"), images, delays_ms, scale)
+    write_gif(folder / animation_file(FRAMES, "gif"), images, delays_ms, scale, comment)
     differences = (IndexedFrame(indices, colormap) for indices in maps.indices)
-    write_gif(folder / animation_file(DIFFERENCE, "gif"), differences, delays_ms[1:], scale)
+    write_gif(
+        folder / animation_file(DIFFERENCE, "gif"), differences, delays_ms[1:], scale, comment
+    )
     pairs = zip(images[1:], maps.indices, strict=True)
     both = in_threads(lambda pair: beside(*pair, colormap), pairs)
-    write_gif(folder / animation_file(EVOLUTION, "gif"), both, delays_ms[1:], scale)
+    write_gif(folder / animation_file(EVOLUTION, "gif"), both, delays_ms[1:], scale, comment)
 
 
 def _write_films(
@@ -67,12 +72,14 @@ def _write_films(
     maps: DifferenceMaps,
     delays_ms: Sequence[int],
     scale: int,
+    comment: str,
 ) -> None:
     """Write the animations in a true-colour format."""
     write = {"webp": write_webp, "apng": write_apng, "mp4": write_mp4}[suffix]
     exactly = partial(write_webp, lossless=True) if suffix == "webp" else write
     pairs = zip(images[1:], maps.colored(), strict=True)
     both = (np.concatenate(pair, axis=1) for pair in pairs)
-    write(folder / animation_file(FRAMES, suffix), images, delays_ms, scale)
-    exactly(folder / animation_file(DIFFERENCE, suffix), maps.colored(), delays_ms[1:], scale)
-    write(folder / animation_file(EVOLUTION, suffix), both, delays_ms[1:], scale)
+    write(folder / animation_file(FRAMES, suffix), images, delays_ms, scale, comment)
+    colored = maps.colored()
+    exactly(folder / animation_file(DIFFERENCE, suffix), colored, delays_ms[1:], scale, comment)
+    write(folder / animation_file(EVOLUTION, suffix), both, delays_ms[1:], scale, comment)

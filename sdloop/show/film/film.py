@@ -21,12 +21,13 @@ from PIL import Image
 
 from sdloop.machine.files import replacing
 from sdloop.machine.threads import in_threads
+from sdloop.show.comment import MP4_TAG, PNG_KEYWORD, exif_of
 from sdloop.show.film.gif import enlarge
 
 WEBP_QUALITY, WEBP_EFFORT = 90, 2
 LOSSLESS_EFFORT = 50  # WebP's `quality` when lossless
 RIFF_BYTES = 12  # "RIFF", size, "WEBP"
-ANIMATED, REPLACES = 0x02, 0x02  # a flag of the WebP file; a flag of a frame
+ANIMATED, COMMENTED, REPLACES = 0x02, 0x08, 0x02  # two flags of the WebP file; one of a frame
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PNG_HEADER, PNG_SIZE = slice(16, 29), slice(16, 24)  # IHDR's payload; width and height in it
 RATE_FACTOR = "16"  # x264's crf; 18 is said to look lossless
@@ -40,6 +41,7 @@ def write_webp(
     images: Pictures,
     delays_ms: Sequence[int],
     scale: int = 1,
+    comment: str = "",
     lossless: bool = False,
 ) -> None:
     """Write an animated WebP that loops forever, one entry per frame.
@@ -49,6 +51,7 @@ def write_webp(
         images: (H, W, 3), uint8, all of one size; read one by one.
         delays_ms: How long to show each frame; one per frame.
         scale: Whole factor by which to enlarge small pictures.
+        comment: A text to keep in the file.
         lossless: Keep every pixel exactly.
 
     Raises:
@@ -59,16 +62,25 @@ def write_webp(
         for number, ((size, still), delay_ms) in enumerate(zip(stills, delays_ms, strict=True)):
             if number == 0:
                 file.write(_riff_head(0))
-                file.write(_riff_chunk(b"VP8X", bytes([ANIMATED, 0, 0, 0]) + size))
+                flags = ANIMATED | (COMMENTED if comment else 0)
+                file.write(_riff_chunk(b"VP8X", bytes([flags, 0, 0, 0]) + size))
                 file.write(_riff_chunk(b"ANIM", struct.pack("<IH", 0, 0)))  # background; 0: forever
             control = bytes(6) + size + _int24(delay_ms) + bytes([REPLACES])
             file.write(_riff_chunk(b"ANMF", control + still))
+        if comment:
+            file.write(_riff_chunk(b"EXIF", exif_of(comment)))
         size_bytes = file.tell()
         file.seek(0)
         file.write(_riff_head(size_bytes))
 
 
-def write_apng(path: Path, images: Pictures, delays_ms: Sequence[int], scale: int = 1) -> None:
+def write_apng(
+    path: Path,
+    images: Pictures,
+    delays_ms: Sequence[int],
+    scale: int = 1,
+    comment: str = "",
+) -> None:
     """Write an animated PNG that loops forever, lossless, one entry per frame.
 
     Args:
@@ -76,6 +88,7 @@ def write_apng(path: Path, images: Pictures, delays_ms: Sequence[int], scale: in
         images: (H, W, 3), uint8, all of one size; read one by one.
         delays_ms: How long to show each frame, a multiple of 10; one per frame.
         scale: Whole factor by which to enlarge small pictures.
+        comment: A text to keep in the file.
 
     Raises:
         ValueError: The numbers of frames and delays differ.
@@ -86,6 +99,8 @@ def write_apng(path: Path, images: Pictures, delays_ms: Sequence[int], scale: in
         for frame, (still, delay_ms) in enumerate(zip(stills, delays_ms, strict=True)):
             if frame == 0:
                 file.write(PNG_SIGNATURE + _png_chunk(b"IHDR", still[PNG_HEADER]))
+                if comment:
+                    file.write(_png_chunk(b"iTXt", _png_text(comment)))
                 file.write(_png_chunk(b"acTL", struct.pack(">II", len(delays_ms), 0)))  # forever
             control = (next(number), still[PNG_SIZE], delay_ms // 10, 100, 0, 0)
             file.write(_png_chunk(b"fcTL", struct.pack(">I8s8xHHBB", *control)))
@@ -97,7 +112,13 @@ def write_apng(path: Path, images: Pictures, delays_ms: Sequence[int], scale: in
         file.write(_png_chunk(b"IEND", b""))
 
 
-def write_mp4(path: Path, images: Pictures, delays_ms: Sequence[int], scale: int = 1) -> None:
+def write_mp4(
+    path: Path,
+    images: Pictures,
+    delays_ms: Sequence[int],
+    scale: int = 1,
+    comment: str = "",
+) -> None:
     """Write an MP4 that plays in a browser: H.264, 4:2:0, index at the front.
 
     Args:
@@ -106,6 +127,7 @@ def write_mp4(path: Path, images: Pictures, delays_ms: Sequence[int], scale: int
         delays_ms: How long to show each frame; one per frame. The shortest sets the frame rate;
             frames shown longer are repeated.
         scale: Whole factor by which to enlarge small pictures.
+        comment: A text to keep in the file.
 
     Raises:
         ValueError: The numbers of frames and delays differ.
@@ -117,6 +139,8 @@ def write_mp4(path: Path, images: Pictures, delays_ms: Sequence[int], scale: int
         replacing(path) as temporary,
         av.open(str(temporary), "w", "mp4", options={"movflags": "+faststart"}) as film,
     ):
+        if comment:
+            film.metadata[MP4_TAG] = comment
         stream = film.add_stream("libx264", rate=Fraction(1000, shortest_ms))
         stream.pix_fmt = "yuv420p"
         stream.options = {"crf": RATE_FACTOR}
@@ -177,6 +201,11 @@ def _png_data(still: bytes) -> bytes:
             data += still[at + 8 : at + 8 + length]
         at += length + 12
     return data
+
+
+def _png_text(comment: str) -> bytes:
+    """Return the payload of a text chunk: keyword, no compression, no language, the text."""
+    return PNG_KEYWORD.encode() + bytes(5) + comment.encode()
 
 
 def _png_chunk(name: bytes, payload: bytes) -> bytes:

@@ -59,6 +59,7 @@ class GifPlugin(PluginV3):
         duration: float | Sequence[float] = 100,
         loop: int | None = 0,
         scale: int = 1,
+        comment: str = "",
         is_batch: bool | None = None,
     ) -> bytes | None:
         """Add one or more frames.
@@ -72,6 +73,7 @@ class GifPlugin(PluginV3):
             loop: How often a viewer repeats the animation; 0: forever, None: never. The first
                 call's value holds for the file.
             scale: Whole factor by which to enlarge pictures, without smoothing.
+            comment: A text to keep in the file; the first call's holds.
             is_batch: Whether an array holds several pictures. None decides by shape: three axes
                 are one picture if the last has length 1, 3 or 4.
 
@@ -84,7 +86,7 @@ class GifPlugin(PluginV3):
         """
         count = 0
         for picture, hundredths in timed(pictures_of(ndimage, is_batch), duration):
-            self._add(checked(picture), hundredths, scale, loop)
+            self._add(checked(picture), hundredths, scale, loop, comment)
             count += 1
         if count == 0:
             raise ValueError("there are no frames")
@@ -103,7 +105,9 @@ class GifPlugin(PluginV3):
             self._stop()
             super().close()
 
-    def _add(self, picture: Picture, hundredths: int, scale: int, loop: int | None) -> None:
+    def _add(
+        self, picture: Picture, hundredths: int, scale: int, loop: int | None, comment: str
+    ) -> None:
         """Start compressing a frame, and write those that are ready."""
         workers = self._open_workers()
         shape = picture.indices.shape if isinstance(picture, IndexedFrame) else picture.shape[:2]
@@ -113,7 +117,7 @@ class GifPlugin(PluginV3):
         if self._size is None:
             if loop is not None and not 0 <= loop <= MOST:
                 raise ValueError(f"loop {loop}: allowed: 0 (forever) to {MOST}")
-            self.request.get_file().write(header(width, height, loop))
+            self.request.get_file().write(header(width, height, loop, comment))
             self._size = height, width
         if self._size != (height, width):
             raise ValueError(
@@ -149,6 +153,7 @@ def write_gif(
     frames: Iterable[Picture],
     delays_ms: Sequence[int],
     scale: int = 1,
+    comment: str = "",
 ) -> None:
     """Write a GIF that loops forever, whole or not at all.
 
@@ -157,6 +162,7 @@ def write_gif(
         frames: All of one size, indexed or uint8 (H, W, 3); read one by one.
         delays_ms: How long to show each frame, a multiple of 10; one per frame.
         scale: Whole factor by which to enlarge small pictures.
+        comment: A text to keep in the file.
 
     Raises:
         ValueError: The numbers of frames and delays differ.
@@ -167,7 +173,7 @@ def write_gif(
         iio.imopen(file, "w", plugin=GifPlugin) as gif,
     ):
         for frame, delay_ms in zip(frames, delays_ms, strict=True):
-            gif.write(frame, duration=delay_ms, scale=scale)
+            gif.write(frame, duration=delay_ms, scale=scale, comment=comment)
 
 
 def hold_last(count: int, delay_ms: int, hold_ms: int) -> list[int]:

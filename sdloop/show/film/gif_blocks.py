@@ -20,21 +20,30 @@ TRAILER = b"\x3b"
 MOST = 65_535  # pixels per side, loops, hundredths of a second
 
 
-def header(width: int, height: int, loop: int | None) -> bytes:
+def header(width: int, height: int, loop: int | None, comment: str = "") -> bytes:
     """Return the start of a file.
 
     Args:
         width: In pixels.
         height: In pixels.
         loop: How often a viewer repeats the animation; 0: forever, None: never.
+        comment: A text to keep in the file.
 
     Returns:
         Everything before the first entry.
     """
     screen = b"GIF89a" + struct.pack("<HHBBB", width, height, 0x70, 0, 0)
+    said = _comment(comment) if comment else b""
     if loop is None:
-        return screen
-    return screen + b"\x21\xff\x0bNETSCAPE2.0\x03\x01" + struct.pack("<HB", loop, 0)
+        return screen + said
+    return screen + b"\x21\xff\x0bNETSCAPE2.0\x03\x01" + struct.pack("<HB", loop, 0) + said
+
+
+def _comment(text: str) -> bytes:
+    """Return a comment extension: the text in blocks of up to 255 bytes."""
+    data = text.encode()
+    parts = (data[at : at + 255] for at in range(0, len(data), 255))
+    return b"\x21\xfe" + b"".join(bytes([len(part)]) + part for part in parts) + b"\x00"
 
 
 def entry(indices: NDArray[np.uint8], palette: NDArray[np.uint8], hundredths: int) -> bytes:
