@@ -11,6 +11,8 @@ from .job.render import render_page as render_page
 from .job.render import render_run as render_run
 from .job.runner import Runner as Runner
 from .job.sample import denoise as denoise
+from .job.steps import RunStep as RunStep
+from .job.steps import steps as steps
 from .machine.device import choose_device as choose_device
 from .machine.errors import UserError as UserError
 from .model.find import find as find

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from sdloop.job.engine import Engine
     from sdloop.job.plan import Plan
+    from sdloop.model.family import Conditioning
     from sdloop.sampler.table import Table
 
 
@@ -113,33 +114,16 @@ def sample(plan: Plan, engine: Engine, progress: Progress, stages: Stages) -> Tr
             that this one starts from is not there as it was.
         OutOfMemory: There is not enough memory for this size; the message names one that fits.
     """
-    for line in unused_texts(plan, engine):
-        stages.listen(Warned(line))
-    with stages.stage("text"):
-        conditioning = encode(plan, engine)
-    fork = None if plan.config.start.run is None else Fork.open(plan)
     rows, kept = len(plan.table), len(progress.returned)
     first = plan.config.first_row
+    fork = open_fork(plan)
+    conditioning = condition(plan, engine, stages)
     with stages.stage("denoise", rows - first, kept) as advance:
         denoised = None
         try:
-            device, earlier, before = engine.models.device, NOTHING_EARLIER, None
-            z, noise = draw(plan, [plan.config.seed], device)
-            if fork is not None:
-                z, before = fork.z.to(device), fork.before
-                earlier = fork.earlier(plan, device)
-            steps = engine.walk(
-                plan.table,
-                z,
-                conditioning,
-                plan.config.guidance_scale,
-                noise,
-                progress.returned,
-                plan.config.guidance_rescale,
-                earlier,
-            )
+            z, steps = begin(plan, engine, conditioning, fork, progress.returned)
             told = _told(progress.keep(steps), first + kept, stages, advance)
-            denoised = collect(told, z, rows, before)
+            denoised = collect(told, z, rows, None if fork is None else fork.before)
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -152,6 +136,49 @@ def sample(plan: Plan, engine: Engine, progress: Progress, stages: Stages) -> Tr
     timesteps = torch.from_numpy(plan.table.timesteps)
     trajectory = Trajectory.of_sample(denoised, timesteps, plan.config.model_dump(mode="json"))
     return trajectory if fork is None else fork.mark(trajectory)
+
+
+def open_fork(plan: Plan) -> Fork | None:
+    """Open the run that a plan starts from; None if it starts from noise."""
+    return None if plan.config.start.run is None else Fork.open(plan)
+
+
+def condition(plan: Plan, engine: Engine, stages: Stages) -> Conditioning:
+    """Encode a plan's prompts, as a stage; warn of what is not used of them."""
+    for line in unused_texts(plan, engine):
+        stages.listen(Warned(line))
+    with stages.stage("text"):
+        return encode(plan, engine)
+
+
+def begin(
+    plan: Plan,
+    engine: Engine,
+    conditioning: Conditioning,
+    fork: Fork | None,
+    returned: Sequence[Tensor] = (),
+) -> tuple[Tensor, Iterator[Step]]:
+    """Draw a run's noise or take another run's frame, and get the walk ready.
+
+    Args:
+        plan: The run's.
+        engine: The loaded networks.
+        conditioning: Its encoded prompts.
+        fork: Where it starts, if not from noise.
+        returned: What the network returned in its first rows, if known.
+
+    Returns:
+        The first row's frame, float32 (1, channels, h, w), and the steps from there on.
+    """
+    device, earlier = engine.models.device, NOTHING_EARLIER
+    z, noise = draw(plan, [plan.config.seed], device)
+    if fork is not None:
+        z, earlier = fork.z.to(device), fork.earlier(plan, device)
+    guidance_scale, rescale = plan.config.guidance_scale, plan.config.guidance_rescale
+    steps = engine.walk(
+        plan.table, z, conditioning, guidance_scale, noise, returned, rescale, earlier
+    )
+    return z, steps
 
 
 def draw(plan: Plan, seeds: Sequence[int], device: torch.device) -> tuple[Tensor, Tensor | None]:
