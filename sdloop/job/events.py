@@ -14,7 +14,16 @@ from sdloop.machine.memory import naming_stage
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from torch import Tensor
+
+    from sdloop.job.engine import Engine
+    from sdloop.job.plan import Plan
+    from sdloop.job.start import Fork
     from sdloop.sampler.loop import Step
+
+
+class StopRun(Exception):
+    """Raised by a listener that is told of a step: the run ends there and keeps its steps."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +61,27 @@ class StageEnded:
 
 
 @dataclass(frozen=True)
+class WalkBegan:
+    """The loop is about to begin.
+
+    Attributes:
+        plan: The run's.
+        engine: The loaded networks.
+        z: The first row's frame, float32 (1, channels, h, w).
+        fork: The run that it starts from; None if it starts from noise.
+    """
+
+    plan: Plan
+    engine: Engine
+    z: Tensor
+    fork: Fork | None
+
+
+@dataclass(frozen=True)
 class StepMade:
     """A row of the walk was issued.
+
+    A listener may raise StopRun.
 
     On a GPU its tensors may not be computed yet, and the next run overwrites them: copy what you
     want to keep.
@@ -84,6 +112,21 @@ class Noted:
 
 
 @dataclass(frozen=True)
+class Stopped:
+    """A listener stopped the run; the same run carries on from there.
+
+    Attributes:
+        path: Its folder, which holds the steps so far and their page.
+        rows: How many steps these are.
+        timings_ms: Each stage's time, in order.
+    """
+
+    path: Path
+    rows: int
+    timings_ms: dict[str, float]
+
+
+@dataclass(frozen=True)
 class Finished:
     """Everything is written.
 
@@ -97,7 +140,16 @@ class Finished:
 
 
 Event = (
-    StageBegan | StageAdvanced | StageEnded | StepMade | FramesDecoded | Warned | Noted | Finished
+    StageBegan
+    | StageAdvanced
+    | StageEnded
+    | WalkBegan
+    | StepMade
+    | FramesDecoded
+    | Warned
+    | Noted
+    | Stopped
+    | Finished
 )
 Listener = Callable[[Event], None]
 
@@ -158,3 +210,7 @@ class Stages:
     def finish(self, path: Path) -> None:
         """Tell that everything is written."""
         self.listen(Finished(path, dict(self.timings_ms)))
+
+    def stop(self, path: Path, rows: int) -> None:
+        """Tell that a run was stopped after so many rows, and that these are written."""
+        self.listen(Stopped(path, rows, dict(self.timings_ms)))

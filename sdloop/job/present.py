@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -128,6 +128,25 @@ def export_run(
     shown = show(plan, trajectory, vae, stages)
     export_shown(plan, folder, shown, stages)
     return shown
+
+
+def export_part(
+    plan: Plan, folder: Path, trajectory: Trajectory, vae: AutoencoderKL, stages: Stages
+) -> None:
+    """Decode a run that was stopped and write its page alone, as far as there are steps.
+
+    Measures against the last frame take the last that there is.
+
+    Args:
+        plan: The whole run's.
+        folder: Where to write.
+        trajectory: The first rows.
+        vae: The model's.
+        stages: Report events and times.
+    """
+    so_far = replace(plan, table=plan.table.first(len(trajectory.z0_hat)))
+    shown = show(so_far, trajectory, vae, stages)
+    export_shown(plan, folder, shown, stages, ["page"])
 
 
 def export_shown(

@@ -53,7 +53,8 @@ class Runner:
             prepared: What `prepare` made of a config.
 
         Returns:
-            The run's folder; in a notebook it shows itself as its page.
+            The run's folder; in a notebook it shows itself as its page. Where a listener raised
+            StopRun it holds the steps so far and their page, and the same run carries on.
 
         Raises:
             UserError: Something in the config does not fit the machine or the folder.
@@ -70,16 +71,19 @@ class Runner:
                 if _is_finished(plan):
                     self._listen(Noted(f"{plan.folder}: is finished; --overwrite makes it again"))
                     return RunFolder(plan.folder)
-            self._make(plan, stages)
-        stages.finish(plan.folder)
+            rows = self._make(plan, stages)
+        if rows == len(plan.table):
+            stages.finish(plan.folder)
+        else:
+            stages.stop(plan.folder, rows)
         return RunFolder(plan.folder)
 
-    def _make(self, plan: Plan, stages: Stages) -> None:
-        """Sample a run, or carry it on, and write its exports."""
+    def _make(self, plan: Plan, stages: Stages) -> int:
+        """Sample a run, or carry it on, and write its exports; return how many rows it has."""
         with stages.stage("import"):
             from sdloop.job.forecast import find_shortages, rooms_of
             from sdloop.job.manifest import made_with, write_manifest
-            from sdloop.job.present import export_run
+            from sdloop.job.present import export_part, export_run
             from sdloop.job.sample import open_progress, sample
 
         for line in (plan.correction, *find_shortages(plan, rooms_of(plan.device))):
@@ -97,10 +101,15 @@ class Runner:
             clear(folder)
         write_config(folder / CONFIG_FILE, plan.config)
         trajectory.save(folder / TRAJECTORY_FILE)
+        rows = len(trajectory.z0_hat)
+        if rows < len(plan.table):
+            export_part(plan, folder, trajectory, engine.models.vae, stages)
+            return rows
         shown = export_run(plan, folder, trajectory, engine.models.vae, stages)
         facts = made_with(plan, weights_sha256)
         write_manifest(folder / MANIFEST_FILE, plan, facts, stages.timings_ms, shown)
         progress.discard()
+        return rows
 
 
 def _is_finished(plan: Plan) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from sdloop.job.events import Stages, StepMade, Warned
+from sdloop.job.events import Stages, StepMade, StopRun, WalkBegan, Warned
 from sdloop.job.folder import PROGRESS_FILE
 from sdloop.job.forecast import no_room_for_loop
 from sdloop.job.manifest import made_with
@@ -107,7 +107,7 @@ def sample(plan: Plan, engine: Engine, progress: Progress, stages: Stages) -> Tr
         stages: Report events and times.
 
     Returns:
-        The trajectory, on the CPU.
+        The trajectory, on the CPU; shorter than the table where a listener stopped the run.
 
     Raises:
         UserError: The text encoder or the UNet returned a value that is not finite, or the run
@@ -122,6 +122,7 @@ def sample(plan: Plan, engine: Engine, progress: Progress, stages: Stages) -> Tr
         denoised = None
         try:
             z, steps = begin(plan, engine, conditioning, fork, progress.returned)
+            stages.listen(WalkBegan(plan, engine, z, fork))
             told = _told(progress.keep(steps), first + kept, stages, advance)
             denoised = collect(told, z, rows, None if fork is None else fork.before)
         except (MemoryError, RuntimeError) as error:
@@ -133,7 +134,7 @@ def sample(plan: Plan, engine: Engine, progress: Progress, stages: Stages) -> Tr
     if bad is not None:
         progress.discard()
         raise not_finite(plan, bad)
-    timesteps = torch.from_numpy(plan.table.timesteps)
+    timesteps = torch.from_numpy(plan.table.timesteps[: len(denoised.z0_hat)])
     trajectory = Trajectory.of_sample(denoised, timesteps, plan.config.model_dump(mode="json"))
     return trajectory if fork is None else fork.mark(trajectory)
 
@@ -209,9 +210,15 @@ def not_finite(plan: Plan, row: int) -> UserError:
 def _told(
     steps: Iterable[Step], kept: int, stages: Stages, advance: Callable[[int], None]
 ) -> Iterator[Step]:
-    """Report every step; advance the bar by those from row `kept` on, which are new."""
+    """Report every step, until a listener stops; advance the bar by those from row `kept` on."""
     for step in steps:
-        stages.listen(StepMade(step))
+        stopped = False
+        try:
+            stages.listen(StepMade(step))
+        except StopRun:
+            stopped = True
         if step.row >= kept:
             advance(1)
         yield step
+        if stopped:
+            return

@@ -62,10 +62,10 @@ class Fork:
                 f"output = {prepared.folder}: is the run that this one starts from; use another "
                 "folder (output=...)"
             )
+        is_finished = (folder / MANIFEST_FILE).is_file()
         for name, why in (
             (CONFIG_FILE, "holds no run"),
-            (MANIFEST_FILE, "is not finished"),
-            (TRAJECTORY_FILE, "did not keep its latents"),
+            (TRAJECTORY_FILE, "did not keep its latents" if is_finished else "is not finished"),
         ):
             if not (folder / name).is_file():
                 raise UserError(f"{named}: {why} (there is no {name})")
@@ -77,9 +77,17 @@ class Fork:
                 f"{start.run}"
             )
         path = folder / TRAJECTORY_FILE
-        origin = Trajectory.load(path, (rows + 1, *prepared.latent_shape))
-        if origin.timesteps.tolist() != prepared.table.timesteps.tolist():
+        shape = (rows + 1, *prepared.latent_shape) if is_finished else None
+        origin = Trajectory.load(path, shape)
+        made = len(origin.z0_hat)  # fewer than all where the run was stopped
+        if origin.timesteps.tolist() != prepared.table.timesteps[:made].tolist():
             raise UserError(f"{named}: {TRAJECTORY_FILE} was made with another scheduler")
+        if origin.latents.shape[1:] != prepared.latent_shape:
+            raise UserError(f"{named}: {TRAJECTORY_FILE} holds latents of another size")
+        if row > made:
+            raise UserError(
+                f"start.frame = {row}: allowed: 0 to {made}, where {start.run} was stopped"
+            )
         sha256 = _hash(path)
         if start.trajectory_sha256 not in (None, sha256):
             raise UserError(
@@ -116,11 +124,12 @@ class Fork:
         """Note in the run's trajectory which seed and guidance_scale each row had."""
         rows = len(trajectory.z0_hat)
         own_scale, own_seed = (trajectory.config[key] for key in ("guidance_scale", "seed"))
-        scales, seeds = self.origin.guidance_scales, self.origin.seeds
-        if scales is None or seeds is None:
-            config = self.origin.config
-            scales = torch.full((rows,), config["guidance_scale"], dtype=torch.float64)
-            seeds = torch.full((rows,), config["seed"], dtype=torch.int64)
+        config, before = self.origin.config, slice(min(rows, self.row))
+        scales = torch.full((rows,), config["guidance_scale"], dtype=torch.float64)
+        seeds = torch.full((rows,), config["seed"], dtype=torch.int64)
+        if self.origin.guidance_scales is not None and self.origin.seeds is not None:
+            scales[before] = self.origin.guidance_scales[before]
+            seeds[before] = self.origin.seeds[before]
         is_own = torch.arange(rows) >= self.row
         return replace(
             trajectory,

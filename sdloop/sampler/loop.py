@@ -190,7 +190,7 @@ def collect(
             None if it walks all. It has guidance if the walk has.
 
     Returns:
-        All frames and the predictions on the way.
+        All frames and the predictions on the way; fewer than the table's where the steps end early.
     """
     first = 0 if before is None else len(before.z0_hat)
     latents = torch.empty((rows + 1, *z.shape), device=z.device)
@@ -206,7 +206,9 @@ def collect(
         if before.guidance_factor is not None:
             factor = torch.ones((rows, len(z)), device=z.device)
             factor[:first] = before.guidance_factor
+    made = first
     for each in steps:
+        made = each.row + 1
         latents[each.row + 1] = each.z
         z0_hat[each.row] = each.z0_hat
         if each.guidance is not None:
@@ -216,7 +218,12 @@ def collect(
             if factor is None:
                 factor = torch.ones((rows, len(z)), device=z.device)
             factor[each.row] = each.guidance_factor
-    return Denoised(latents, z0_hat, guidance, factor)
+    return Denoised(
+        latents[: made + 1],
+        z0_hat[:made],
+        None if guidance is None else guidance[:made],
+        None if factor is None else factor[:made],
+    )
 
 
 class Replay:

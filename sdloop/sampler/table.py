@@ -12,7 +12,7 @@ holds a method's own numbers, such as Adams and Bashforth's 55/24, -59/24, 37/24
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -153,6 +153,15 @@ class Table:
             np.array_equal(getattr(self, each.name), getattr(other, each.name))
             for each in fields(self)
         )
+
+    def first(self, rows: int) -> Table:
+        """Return the first rows alone, the table of a walk that stops after them."""
+        arrays = {
+            each.name: getattr(self, each.name)[:rows]
+            for each in fields(self)
+            if each.name != "init"
+        }
+        return replace(self, **arrays | {"w": self.w[:rows, :rows]})
 
     @property
     def noisy(self) -> bool:

@@ -193,7 +193,7 @@ def test_another_model_may_go_on_if_its_rows_are_the_same(
     assert "scheduler.prediction_type = 'v_prediction': " in refused(capsys)
 
 
-def test_only_a_finished_run_with_its_latents_is_an_origin(fork, tmp_path, capsys):
+def test_only_a_run_with_its_latents_is_an_origin(fork, tmp_path, capsys):
     assert fork(2) == 0
     for name, why in (
         ("trajectory.safetensors", "did not keep its latents"),
@@ -201,7 +201,7 @@ def test_only_a_finished_run_with_its_latents_is_an_origin(fork, tmp_path, capsy
     ):
         (tmp_path / "run" / name).unlink()
         assert fork(2, name="b") == 2
-        assert f"{why} (there is no {name})" in refused(capsys)
+        assert f"{why} (there is no trajectory.safetensors)" in refused(capsys)
 
 
 def test_a_fork_never_overwrites_its_origin(fork, tmp_path, capsys):
