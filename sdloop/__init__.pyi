@@ -1,5 +1,6 @@
 # The public names; sdloop/__init__.py imports each from its room when it is first used.
 
+from .cli.preview import NotebookPreview as NotebookPreview
 from .job.config import RunConfig as RunConfig
 from .job.config_file import load_config as load_config
 from .job.folder import RunFolder as RunFolder

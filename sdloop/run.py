@@ -58,6 +58,11 @@ def main(arguments: Sequence[str] | None = None, *, owns_process: bool = False) 
     parser.add_argument(
         "--at", type=int, metavar="FRAME", help="the frame, counted from 0; steps before it stay"
     )
+    parser.add_argument(
+        "--preview",
+        action="store_true",
+        help="draw the clean picture that the model predicts in the terminal, step by step",
+    )
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
     options = parser.parse_intermixed_args(arguments)
     paths, overrides = split_arguments(options.configs)
@@ -76,7 +81,7 @@ def main(arguments: Sequence[str] | None = None, *, owns_process: bool = False) 
             raise UserError("no config given; for example: configs/astronaut.yaml")
         prepared = [prepare(load_config(path, overrides)) for path in paths]
         _check_apart(paths, prepared)
-        listen = listener(options.quiet, owns_process)
+        listen = listener(options.quiet, owns_process, options.preview)
         if options.dry_run:
             print("---\n".join(_describe(each, listen) for each in prepared), end="")
             return

@@ -80,7 +80,7 @@ def test_table_says_the_licence_that_the_package_says(name):
             raise
         pytest.skip(f"{name} comes with sdloop[bench], which the tests do without")
     licence, _ = table_of_readme()[name]
-    for word in re.findall(r"Apache|BSD|MIT|MPL|PSF|Python Software Foundation", said):
+    for word in re.findall(r"Apache|BSD|LGPL|MIT|MPL|PSF|Python Software Foundation", said):
         assert word.replace("Python Software Foundation", "PSF") in licence
 
 
@@ -117,13 +117,14 @@ def imported_packages():
 def test_every_import_is_declared():
     distributions = metadata.packages_distributions()
     groups = declared()
-    users = names_of([*groups[""], *groups["mp4"], *groups["sweep"]])
+    extras = [groups[extra] for extra in groups if extra not in ("test", "bench")]
+    users = names_of([each for extra in extras for each in extra])
     imported = imported_packages()
     assert {"torch", "yaml", "PIL"} <= imported
-    # Triton comes with torch's builds for CUDA, and is used only there
+    # Triton comes with torch's builds for CUDA, IPython with a notebook, and they are used only there
     undeclared = {
         name
-        for name in imported - {"triton"}
+        for name in imported - {"triton", "IPython"}
         if not users & {canonicalize_name(each) for each in distributions.get(name, [])}
     }
     assert undeclared == set()

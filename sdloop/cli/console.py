@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import gc
 import sys
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from sdloop.job.events import (
@@ -27,9 +28,14 @@ LOADING = ("import", "load")  # nearly every object made in these stages stays
 class Console:
     """A listener that shows progress on a terminal; warnings go to stderr, terminal or not."""
 
-    def __init__(self, quiet: bool = False) -> None:
-        """Show nothing but warnings if `quiet`."""
-        self._quiet = quiet
+    def __init__(self, quiet: bool = False, but: Collection[str] = ()) -> None:
+        """Draw no bar yet.
+
+        Args:
+            quiet: Show nothing but warnings.
+            but: Stages that get no bar, as something else shows them.
+        """
+        self._quiet, self._but = quiet, but
         self._shows = not quiet and sys.stdout.isatty()
         self._bar: tqdm | None = None
         self._drawn = ""
@@ -38,7 +44,7 @@ class Console:
         """Show an event."""
         match event:
             case StageBegan(name, total, done, unit):
-                if self._shows and total is not None:
+                if self._shows and total is not None and name not in self._but:
                     from tqdm import tqdm
 
                     in_bytes = unit == "B"
@@ -92,18 +98,29 @@ class CollectorPause:
                     gc.enable()
 
 
-def listener(quiet: bool, owns_process: bool) -> Listener:
+def listener(quiet: bool, owns_process: bool, preview: bool = False) -> Listener:
     """Make a command's listener.
 
     Args:
         quiet: Show nothing but warnings.
         owns_process: Whether the process does nothing else: then garbage collection pauses while
             loading.
+        preview: Draw what the model believes in, step by step; only if stdout is a terminal.
 
     Returns:
         The listener.
+
+    Raises:
+        UserError: A package for previews is missing.
     """
-    listeners: list[Listener] = [Console(quiet), *([CollectorPause()] if owns_process else [])]
+    draws = preview and not quiet and sys.stdout.isatty()
+    listeners: list[Listener] = [Console(quiet, ["denoise"] if draws else [])]
+    if owns_process:
+        listeners.append(CollectorPause())
+    if draws:
+        from sdloop.cli.preview import Preview, TerminalScreen
+
+        listeners.append(Preview(TerminalScreen()))
 
     def tell(event: Event) -> None:
         for each in listeners:
