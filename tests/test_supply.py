@@ -121,7 +121,7 @@ def test_every_import_is_declared():
     users = names_of([each for extra in extras for each in extra])
     imported = imported_packages()
     assert {"torch", "yaml", "PIL"} <= imported
-    # Triton comes with torch's builds for CUDA, IPython with a notebook, and they are used only there
+    # Triton comes with torch's builds for CUDA, IPython with notebooks; both are used only there
     undeclared = {
         name
         for name in imported - {"triton", "IPython"}
