@@ -69,7 +69,7 @@ def main(arguments: Sequence[str] | None = None, *, owns_process: bool = False) 
 
     def command() -> None:
         from sdloop.cli.console import listener
-        from sdloop.job.config_file import load_config
+        from sdloop.job.config_file import default_config, load_config
         from sdloop.job.plan import prepare
         from sdloop.job.runner import Runner
 
@@ -77,10 +77,13 @@ def main(arguments: Sequence[str] | None = None, *, owns_process: bool = False) 
             print(_explain(options.explain_sampler, paths, overrides))
             return
         overrides.extend(_start_at(options.origin, options.at, overrides))
-        if not paths:
-            raise UserError("no config given; for example: configs/astronaut.yaml")
-        prepared = [prepare(load_config(path, overrides)) for path in paths]
-        _check_apart(paths, prepared)
+        if paths:
+            prepared = [prepare(load_config(path, overrides)) for path in paths]
+        elif any(override.startswith("prompt=") for override in overrides):
+            prepared = [prepare(default_config(overrides))]
+        else:
+            raise UserError('no config given; for example: configs/astronaut.yaml, or prompt="..."')
+        _check_apart(paths, prepared[: len(paths)])
         listen = listener(options.quiet, owns_process, options.preview)
         if options.dry_run:
             print("---\n".join(_describe(each, listen) for each in prepared), end="")

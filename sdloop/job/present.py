@@ -144,7 +144,7 @@ def export_part(
         vae: The model's.
         stages: Report events and times.
     """
-    so_far = replace(plan, table=plan.table.first(len(trajectory.z0_hat)))
+    so_far = replace(plan, table=plan.table.between(0, len(trajectory.z0_hat)))
     shown = show(so_far, trajectory, vae, stages)
     export_shown(plan, folder, shown, stages, ["page"])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from importlib import import_module
 
 from sdloop.job.config import write_config
 from sdloop.job.events import Listener, Noted, Stages, Warned, warn
@@ -25,6 +26,12 @@ from sdloop.job.occupancy import (
 )
 from sdloop.job.plan import Plan, Prepared, settle
 from sdloop.machine.errors import check_type
+
+
+def import_libraries() -> None:
+    """Import what every run needs, so that the first one begins at once."""
+    for name in ("sdloop.job.sample", "sdloop.job.present", "sdloop.model.libraries"):
+        import_module(name)
 
 
 class Runner:

@@ -154,14 +154,15 @@ class Table:
             for each in fields(self)
         )
 
-    def first(self, rows: int) -> Table:
-        """Return the first rows alone, the table of a walk that stops after them."""
+    def between(self, first: int, end: int) -> Table:
+        """Return rows `first` to `end - 1`; frames in `base` keep their numbers."""
+        rows = slice(first, end)
         arrays = {
-            each.name: getattr(self, each.name)[:rows]
+            each.name: getattr(self, each.name)[rows]
             for each in fields(self)
             if each.name != "init"
         }
-        return replace(self, **arrays | {"w": self.w[:rows, :rows]})
+        return replace(self, **arrays | {"w": self.w[rows, rows]})
 
     @property
     def noisy(self) -> bool:

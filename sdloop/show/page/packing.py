@@ -61,7 +61,7 @@ def pack(stacks: Sequence[NDArray[np.uint8]], budget_bytes: int) -> Packed:
 
 def compress_exactly(pictures: Iterable[NDArray[np.uint8]]) -> tuple[bytes, ...]:
     """Compress pictures without loss."""
-    return tuple(in_threads(partial(_encode, quality=LOSSLESS), pictures))
+    return tuple(in_threads(partial(compress, quality=LOSSLESS), pictures))
 
 
 def sixteenths_of(
@@ -87,7 +87,7 @@ def sixteenths_of(
 
 def _compress(stacks: Sequence[NDArray[np.uint8]], quality: int | None, every: int = 1) -> Packed:
     """Compress each stack, or only every `every`-th picture of it."""
-    encode = partial(_encode, quality=quality)
+    encode = partial(compress, quality=quality)
     return Packed(tuple(tuple(in_threads(encode, stack[::every])) for stack in stacks), quality)
 
 
@@ -97,7 +97,7 @@ def _probe_share(stacks: Sequence[NDArray[np.uint8]]) -> float:
     return probes / sum(stack.size for stack in stacks)
 
 
-def _encode(picture: NDArray[np.uint8], quality: int | None) -> bytes:
+def compress(picture: NDArray[np.uint8], quality: int | None) -> bytes:
     """Compress one picture; the quicker settings, as each costs a few percent of size only."""
     buffer = io.BytesIO()
     image = Image.fromarray(picture)

@@ -33,7 +33,9 @@ def write_page(path: Path, runs: Sequence[PageRun], shown_keys: Collection[str] 
     """
     data = to_json(page_data(path, runs, shown_keys))
     with replacing(path) as temporary:  # a folder's name may hold bytes that are not UTF-8
-        temporary.write_text(_assemble(_title(runs), data), encoding="utf-8", errors="replace")
+        temporary.write_text(
+            assemble(_title(runs), data, "main.js"), encoding="utf-8", errors="replace"
+        )
 
 
 def _title(runs: Sequence[PageRun]) -> str:
@@ -43,19 +45,36 @@ def _title(runs: Sequence[PageRun]) -> str:
     return "".join(char for char in title if unicodedata.bidirectional(char) not in DIRECTIONS)
 
 
-def _assemble(title: str, data: str) -> str:
+def assemble(
+    title: str,
+    data: str,
+    entry: str,
+    styles: Sequence[str] = ("page.css",),
+    connects: str = "'none'",
+) -> str:
     """Fill the template with title, style, script and data.
 
     The content security policy allows only this style and script, by their hashes.
+
+    Args:
+        title: Of the window.
+        data: JSON of `to_json`, for the script.
+        entry: The module of web/ that starts the page.
+        styles: The style sheets of web/.
+        connects: Where the script may send requests, as the policy says it.
+
+    Returns:
+        The page.
     """
     web = resources.files("sdloop.show.page") / "web"
-    style = (web / "page.css").read_text(encoding="utf-8")
-    script = join_modules(web, "main.js")
+    style = "".join((web / name).read_text(encoding="utf-8") for name in styles)
+    script = join_modules(web, entry)
     return Template((web / "template.html").read_text(encoding="utf-8")).substitute(
         title=html.escape(title),
         style=style,
         style_hash=_hash(style),
         script=script,
+        connects=connects,
         script_hash=_hash(script),
         data=data,
     )

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from sdloop.sampler.table import Table
 from sdloop.show.difference import scale_to_indices, viridis
 from sdloop.show.page.charts import charts_of
-from sdloop.show.page.packing import LOSSLESS, compress_exactly, pack, sixteenths_of
+from sdloop.show.page.packing import LOSSLESS, compress, compress_exactly, pack, sixteenths_of
 
 COUNTERS = (
     "row",
@@ -118,7 +118,15 @@ def _run_data(run: PageRun, page: Path, budget_bytes: int) -> dict[str, Any]:
     """Put a run together: its pictures get what the words leave of the budget."""
     way = Path(os.path.relpath(run.folder, page.parent))
     words = {
-        "facts": _facts(run),
+        "facts": run_facts(
+            run.folder.name,
+            run.config,
+            run.schedule,
+            run.images.shape[1:3],
+            run.stages,
+            list(run.columns),
+            run.z0_hat is not None,
+        ),
         "files": [
             {"name": name, "href": quote(os.fsencode((way / name).as_posix()))}
             for name in run.files
@@ -171,9 +179,29 @@ def _steps(
     }
 
 
-def _facts(run: PageRun) -> dict[str, Any]:
-    """List what is known of a run before its first step."""
-    config, schedule = run.config, run.schedule
+def run_facts(
+    name: str,
+    config: Mapping[str, Any],
+    schedule: Table,
+    size: Sequence[int],
+    stages: Sequence[int],
+    columns: Sequence[str],
+    has_z0_hat: bool,
+) -> dict[str, Any]:
+    """List what is known of a run before its first step.
+
+    Args:
+        name: Of its folder.
+        config: See `PageRun`.
+        schedule: See `PageRun`.
+        size: The pictures' height and width.
+        stages: See `PageRun`.
+        columns: Names of the numbers that each step will have.
+        has_z0_hat: Whether each step will have it.
+
+    Returns:
+        `RunFacts` of web/data.js.
+    """
     rows = zip(
         schedule.timesteps.tolist(),
         schedule.base.tolist(),
@@ -182,29 +210,71 @@ def _facts(run: PageRun) -> dict[str, Any]:
         strict=True,
     )
     return {
-        "name": run.folder.name,
+        "name": name,
         "prompt": config["prompt"],
         "config": list(_flatten(config)),
         "delay_ms": config["export"]["delay_ms"],
         "hold_ms": config["export"]["hold_ms"],
         "scale": config["difference"]["scale"],
-        "height": run.images.shape[1],
-        "width": run.images.shape[2],
+        "height": size[0],
+        "width": size[1],
         "table": [
             {"timestep": time, "base_frame": base, "signal_power": signal_power, "mark": mark}
             for time, base, signal_power, mark in rows
         ],
-        "stages": list(run.stages),
-        "columns": list(run.columns),
-        "has_z0_hat": run.z0_hat is not None,
+        "stages": list(stages),
+        "columns": list(columns),
+        "has_z0_hat": has_z0_hat,
     }
+
+
+def quick_step(
+    frame: NDArray[np.uint8],
+    difference: NDArray[np.float32],
+    z0_hat: NDArray[np.uint8],
+    numbers: Sequence[float],
+    quality: int,
+) -> dict[str, Any]:
+    """Put one step of a run that is under way together.
+
+    Args:
+        frame: (H, W, 3).
+        difference: (H, W), to the frame before, in 8-bit levels.
+        z0_hat: (H, W, 3).
+        numbers: In the order of the columns.
+        quality: Of the WebP files, 0 to 100.
+
+    Returns:
+        `StepData` of web/data.js.
+    """
+    peak = difference.max(keepdims=True).reshape(1)
+    levels = scale_to_indices(difference[None], peak)[0]
+    files = [_base64(compress(picture, quality)) for picture in (frame, levels, z0_hat)]
+    return {
+        "frame": files[0],
+        "difference": files[1],
+        "sixteenths": None,
+        "z0_hat": files[2],
+        "peak": float(peak[0]),
+        "numbers": [_finite(value) for value in numbers],
+    }
+
+
+def quick_picture(picture: NDArray[np.uint8], quality: int) -> str:
+    """Compress a picture, (H, W, 3), as the page holds it."""
+    return _base64(compress(picture, quality))
 
 
 def _numbers(run: PageRun) -> list[list[float | None]]:
     """List each step's numbers in the columns' order; None stands for what is no number."""
     columns = [column.tolist() for column in run.columns.values()]
     steps = ([column[row] for column in columns] for row in range(len(run.differences)))
-    return [[value if math.isfinite(value) else None for value in step] for step in steps]
+    return [[_finite(value) for value in step] for step in steps]
+
+
+def _finite(value: float) -> float | None:
+    """Return None for what is no number."""
+    return value if math.isfinite(value) else None
 
 
 def _flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

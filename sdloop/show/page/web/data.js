@@ -31,11 +31,12 @@
  */
 
 /**
- * What one step brings. Pictures are WebP files in base64.
+ * What one step brings. Pictures are WebP files in base64. A run that is under way may leave the
+ * pictures of a step out, for one who would fall behind; its own page has them all.
  *
  * @typedef {object} StepData
- * @property {string} frame  The picture after the step.
- * @property {string} difference  To the frame before, in grey: 255 stands for `peak`.
+ * @property {string | null} frame  The picture after the step.
+ * @property {string | null} difference  To the frame before, in grey: 255 stands for `peak`.
  * @property {string | null} sixteenths  Of its levels, plus 8, in grey: what rounding took from
  *   them, as far as it was kept.
  * @property {string | null} z0_hat  The clean picture that the step predicted.

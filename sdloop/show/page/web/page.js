@@ -1,7 +1,7 @@
 // The page: where it stands, and what follows from that.
 
 /** @import { ChartData } from "./data.js" */
-/** @import { Pixel } from "./run.js" */
+/** @import { Pixel, Run } from "./run.js" */
 /** @import { Runs } from "./runs.js" */
 import { Charts } from "./charts.js";
 import { element } from "./dom.js";
@@ -22,13 +22,21 @@ export class Page {
   #pixel;
   #position;
   #isHeld = false;
+  #followed = 0;
+  #onMove;
+  /** @type {ResizeObserver | undefined} */
+  #observer;
 
   /**
    * @param {Runs} runs  Each with frame 0 at least.
    * @param {ChartData[]} charts
+   * @param {object} [options]
+   * @param {number | null} [options.begin]  The first position; null lets the address say it.
+   * @param {(() => void) | undefined} [options.onMove]  Called when another frame is shown.
    */
-  constructor(runs, charts) {
+  constructor(runs, charts, { begin = null, onMove } = {}) {
     this.#runs = runs;
+    this.#onMove = onMove;
     const scale = new Scale(runs);
     this.#views = runs.list.map((run) => new RunView(runs, run, scale));
     element("runs", HTMLElement).append(...this.#views.map((view) => view.root));
@@ -41,7 +49,7 @@ export class Page {
     });
     const { width, height } = runs.first.facts;
     this.#pixel = { x: Math.floor(width / 2), y: Math.floor(height / 2) };
-    this.#position = this.#firstPosition();
+    this.#position = begin ?? this.#firstPosition();
     this.#followPointer();
     this.#followWidth();
   }
@@ -51,6 +59,33 @@ export class Page {
     const asked = Number.parseInt(location.hash.slice(1), 10);
     const { stages } = this.#runs;
     return Number.isNaN(asked) ? (stages[Math.floor(stages.length / 2)] ?? 0) : asked;
+  }
+
+  get runs() {
+    return this.#runs;
+  }
+
+  get position() {
+    return this.#position;
+  }
+
+  /**
+   * Show a step that has come: go on with it from the frame before, or stay where the reader went.
+   *
+   * @param {Run} run  Under way.
+   */
+  follow(run) {
+    const newest = this.#runs.positionOf(run, run.steps.length);
+    const isFollowing = this.#position >= this.#followed;
+    this.#followed = newest;
+    if (isFollowing) this.#position = newest;
+    this.update();
+  }
+
+  /** Let go of what outlives the page's elements. */
+  close() {
+    this.#transport.close();
+    this.#observer?.disconnect();
   }
 
   /** Draw everything again: at another width, or with the steps that have come since. */
@@ -71,6 +106,7 @@ export class Page {
     this.#transport.point(this.#position);
     this.#charts.point(this.#position);
     this.#pixelPanel.point(this.#position);
+    this.#onMove?.();
   }
 
   /** @param {Pixel} pixel */
@@ -103,12 +139,12 @@ export class Page {
 
   #followWidth() {
     let width = window.innerWidth;
-    const observer = new ResizeObserver(() => {
+    this.#observer = new ResizeObserver(() => {
       // a phone's address bar changes the height while one scrolls; only the width counts
       if (width === window.innerWidth) return;
       width = window.innerWidth;
       this.update();
     });
-    observer.observe(document.body);
+    this.#observer.observe(document.body);
   }
 }

@@ -14,7 +14,7 @@ import { decodePicture, levelsOf, readableContext } from "./pictures.js";
  * A step, decoded.
  *
  * @typedef {object} Step
- * @property {ImageBitmap} frame
+ * @property {ImageBitmap | null} frame  Null where it was left out.
  * @property {Uint8Array} levels  The difference, one level a pixel: 255 stands for `peak`.
  * @property {Uint8Array | null} sixteenths  Of a level, plus 8: what its rounding took.
  * @property {ImageBitmap | null} z0Hat
@@ -30,14 +30,14 @@ import { decodePicture, levelsOf, readableContext } from "./pictures.js";
  */
 export async function decodeStep({ frame, difference, sixteenths, z0_hat, peak, numbers }) {
   const [frameBitmap, differenceBitmap, restBitmap, z0Hat] = await Promise.all([
-    decodePicture(frame),
-    decodePicture(difference),
+    frame === null ? null : decodePicture(frame),
+    difference === null ? null : decodePicture(difference),
     sixteenths === null ? null : decodePicture(sixteenths),
     z0_hat === null ? null : decodePicture(z0_hat),
   ]);
   return {
     frame: frameBitmap,
-    levels: levelsOf(differenceBitmap),
+    levels: differenceBitmap === null ? new Uint8Array() : levelsOf(differenceBitmap),
     sixteenths: restBitmap === null ? null : levelsOf(restBitmap),
     z0Hat,
     peak,
@@ -82,7 +82,8 @@ export class Run {
    * @param {Step} step
    */
   append(step) {
-    this.frames.push(step.frame);
+    const frame = step.frame ?? this.frames.at(-1); // what was left out looks as before
+    if (frame) this.frames.push(frame);
     this.steps.push(step);
   }
 

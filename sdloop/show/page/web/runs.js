@@ -13,6 +13,9 @@ const WORDS_FOR = {
   guidance_scale: (value) => `guidance ${value}`,
   "scheduler.type": (value) => value.toUpperCase(),
   "scheduler.num_steps": (value) => `${value} steps`,
+  "start.run": () => "", // its frame says it
+  "start.frame": (value) => (value === "null" ? "from the start" : `from frame ${value}`),
+  "start.trajectory_sha256": () => "",
 };
 
 /**
@@ -90,6 +93,16 @@ export class Runs {
   }
 
   /**
+   * Return the first position at which a run shows a frame, or one after it.
+   *
+   * @param {Run} run
+   * @param {number} frame
+   */
+  positionOf(run, frame) {
+    return Math.round((frame * (this.positions - 1)) / run.rows);
+  }
+
+  /**
    * Return where the middle of a position lies, as a share of the width that all plots have.
    *
    * @param {number} position
@@ -116,7 +129,8 @@ export class Runs {
   nameOf(run) {
     const words = [...this.differing]
       .filter((key) => !this.#shownKeys.has(key.split(".")[0] ?? key))
-      .map((key) => wordsFor(key, run.config.get(key) ?? "–"));
+      .map((key) => wordsFor(key, run.config.get(key) ?? "–"))
+      .filter(Boolean);
     return words.join(", ") || apart(run.facts.name);
   }
 }

@@ -18,6 +18,7 @@ export class Transport {
   #position = 0;
   /** @type {number | undefined} */
   #timer;
+  #keys = (/** @type {KeyboardEvent} */ event) => this.#onKey(event);
   #play = element("play", HTMLButtonElement);
   #readout = element("readout", HTMLElement);
   #scrubber = element("scrubber", HTMLInputElement);
@@ -35,7 +36,7 @@ export class Transport {
     this.#play.addEventListener("click", () => this.#toggle());
     element("back", HTMLElement).addEventListener("click", () => this.scrub(this.#position - 1));
     element("on", HTMLElement).addEventListener("click", () => this.scrub(this.#position + 1));
-    document.addEventListener("keydown", (event) => this.#onKey(event));
+    document.addEventListener("keydown", this.#keys);
     this.#makeStages();
     markFilm(element("marks", HTMLElement), runs);
     noteMarks(element("marks-note", HTMLElement), runs);
@@ -55,6 +56,12 @@ export class Transport {
         return button;
       }),
     );
+  }
+
+  /** Stop playing, and listen to no more keys. */
+  close() {
+    this.#pause();
+    document.removeEventListener("keydown", this.#keys);
   }
 
   /** Draw the film again: at another width, or with more steps. */
@@ -146,7 +153,7 @@ export class Transport {
   #onKey(event) {
     const { target, key } = event;
     if (event.altKey || event.ctrlKey || event.metaKey || !(target instanceof Element)) return;
-    if (target.matches("select, input[type=number]")) return;
+    if (target.matches("select, textarea, input[type=number], input[type=text]")) return;
     const isChoosing = target.matches("input[type=radio]");
     const isPressing = target.matches("button, summary, a, input[type=checkbox]") || isChoosing;
     if (key === " " && !isPressing) this.#toggle();

@@ -28,7 +28,7 @@ export function writeHeader(runs) {
   }
   words.push(`${facts.width} × ${facts.height} px`);
   if (runs.several) words.push("each at the same share of its steps; the longest sets the pace");
-  element("facts", HTMLElement).append(...words.map((word) => html("span", {}, word)));
+  element("facts", HTMLElement).replaceChildren(...words.map((word) => html("span", {}, word)));
 }
 
 /**

@@ -1,0 +1,1 @@
+"""The server of `watch`: a browser's presses -> runs; their steps -> every browser."""
