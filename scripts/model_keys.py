@@ -11,6 +11,7 @@ from typing import Any
 
 from sdloop.model.config_files import Part, TextConfig, TokenizerConfig, UNetConfig, VaeConfig
 from sdloop.model.config_keys import HARMLESS, OWN_OF_TOKENIZER
+from sdloop.model.tiny_source import TinyConfig
 
 README = Path(__file__).parents[1] / "sdloop/model/README.md"
 MARKS = "<!-- keys -->", "<!-- end of keys -->"
@@ -19,6 +20,7 @@ FILES: Mapping[str, type[Part]] = {
     "vae": VaeConfig,
     "text_encoder": TextConfig,
     "tokenizer": TokenizerConfig,
+    "tiny_vae": TinyConfig,
 }
 
 

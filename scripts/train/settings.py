@@ -34,6 +34,20 @@ class AutoencoderSettings:
 
 
 @dataclass(frozen=True)
+class TinySettings:
+    """How the small decoder is built and distilled. `warmup` and `samples` count pairs."""
+
+    files: int
+    shard: int
+    width: int
+    blocks: tuple[int, ...]
+    samples: int
+    warmup: int
+    ema: float
+    pace: Pace
+
+
+@dataclass(frozen=True)
 class DenoiserSettings:
     """How text encoder and UNet are built and trained. `warmup` counts scenes."""
 
@@ -70,6 +84,7 @@ class Settings:
     block: int
     passes: int
     autoencoder: AutoencoderSettings
+    tiny: TinySettings
     denoiser: DenoiserSettings
     machine: Machine
     work: Path
@@ -98,13 +113,15 @@ def read_settings(config: Path, work: Path, start: Path, device: str = "auto") -
     """
     values = yaml.safe_load(config.read_text())
     machine = choose_machine(device)
-    parts = {name: _for_machine(values.pop(name), machine) for name in ("autoencoder", "denoiser")}
-    for key in ("channels", "attention"):
-        parts["denoiser"][key] = tuple(parts["denoiser"][key])
+    names = ("autoencoder", "tiny", "denoiser")
+    parts = {name: _for_machine(values.pop(name), machine) for name in names}
+    for part, key in (("denoiser", "channels"), ("denoiser", "attention"), ("tiny", "blocks")):
+        parts[part][key] = tuple(parts[part][key])
     work.mkdir(parents=True, exist_ok=True)
     return Settings(
         **values,
         autoencoder=AutoencoderSettings(**parts["autoencoder"]),
+        tiny=TinySettings(**parts["tiny"]),
         denoiser=DenoiserSettings(**parts["denoiser"]),
         machine=machine,
         work=work,

@@ -19,6 +19,7 @@ _TRAINING = "of training alone"
 _OTHER_TASKS = "of other tasks"
 _OWN = "sdloop chooses it itself"
 _BY_NAME = "the file of that name in the folder is read, as transformers does"
+_ENCODER = "of the encoder, which no run calls"
 _NO_ROTARY = "CLIP has no rotary positions"
 
 HARMLESS: Mapping[str, Mapping[str, str]] = {
@@ -57,6 +58,13 @@ HARMLESS: Mapping[str, Mapping[str, str]] = {
         "rope_scaling": _NO_ROTARY,
         "rope_theta": _NO_ROTARY,
     },
+    "tiny_vae": {
+        "encoder_block_out_channels": _ENCODER,
+        "num_encoder_blocks": _ENCODER,
+        "latent_magnitude": _ENCODER,
+        "latent_shift": _ENCODER,
+        "force_upcast": "AutoencoderTiny sets it to false itself",
+    },
     "tokenizer": {
         "vocab_file": _BY_NAME,
         "merges_file": _BY_NAME,
@@ -82,7 +90,9 @@ OWN_OF_TOKENIZER = (
 """What transformers' CLIPTokenizer reads of its own config, as it does in the pipeline."""
 
 
-def check_known(name: str, part: str, config: Part, defaults: Mapping[str, Any]) -> None:
+def check_known(
+    name: str, part: str, config: Part, defaults: Mapping[str, Any], key_of: str = "model"
+) -> None:
     """Refuse what the installed library would obey and this sdloop does not know.
 
     Args:
@@ -90,6 +100,7 @@ def check_known(name: str, part: str, config: Part, defaults: Mapping[str, Any])
         part: The name of its folder.
         config: What its file says.
         defaults: The keys that the library reads, with their defaults.
+        key_of: The key of the run's config that named the model.
 
     Raises:
         UserError: Names the first such key that the file sets to anything but its default.
@@ -98,6 +109,6 @@ def check_known(name: str, part: str, config: Part, defaults: Mapping[str, Any])
         if key in HARMLESS[part] or key not in defaults or value == defaults[key]:
             continue
         raise UserError(
-            f"model = {name}: {part} has {key} = {shown(value)}, which the installed library reads "
-            f"and this sdloop does not know; allowed: {shown(defaults[key])}"
+            f"{key_of} = {name}: {part} has {key} = {shown(value)}, which the installed library "
+            f"reads and this sdloop does not know; allowed: {shown(defaults[key])}"
         )

@@ -90,6 +90,10 @@ class Family(Protocol):
     def parts(self) -> Mapping[str, str]:
         """Name each part's folder, and the stem of its weight files."""
 
+    @property
+    def tiny(self) -> str:
+        """Name a small decoder of the family's latents, for models that have none of their own."""
+
     def check(self, name: str, folder: Path, as_saved: bool = False) -> ModelSource:
         """Read a model's configs and refuse what the loop cannot do; nothing is loaded.
 

@@ -1,10 +1,10 @@
-"""One call of the VAE: a batch of latents -> pictures, and what it holds for each of them."""
+"""One call of a decoder, the VAE or a small one: latents -> pictures, and what a frame holds."""
 
 from __future__ import annotations
 
 import json
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import torch
 from torch import Tensor
@@ -12,12 +12,14 @@ from torch import Tensor
 from sdloop.machine.tf32 import full_float32
 
 if TYPE_CHECKING:
-    from diffusers import AutoencoderKL
+    from diffusers import AutoencoderKL, AutoencoderTiny
 
     from sdloop.model.activations import Held
 
+    Decoder: TypeAlias = AutoencoderKL | AutoencoderTiny
 
-def decode_batch(vae: AutoencoderKL, latents: Tensor, padded_to: int = 0) -> tuple[Tensor, Tensor]:
+
+def decode_batch(vae: Decoder, latents: Tensor, padded_to: int = 0) -> tuple[Tensor, Tensor]:
     """Decode one batch.
 
     Args:
@@ -42,12 +44,12 @@ def decode_batch(vae: AutoencoderKL, latents: Tensor, padded_to: int = 0) -> tup
     return levels.permute(0, 2, 3, 1), are_finite
 
 
-def factor_of(vae: AutoencoderKL) -> int:
+def factor_of(vae: Decoder) -> int:
     """Return how many pixels a latent covers in each direction."""
     return 2 ** (len(vae.config.block_out_channels) - 1)
 
 
-def frame_of(vae: AutoencoderKL, height: int, width: int) -> Held:
+def frame_of(vae: Decoder, height: int, width: int) -> Held:
     """Count what decoding one frame holds, on the VAE's device.
 
     Args:
@@ -65,16 +67,17 @@ def frame_of(vae: AutoencoderKL, height: int, width: int) -> Held:
 def _frame_of_config(
     config_json: str, height: int, width: int, dtype: torch.dtype, device_type: str
 ) -> Held:
-    """Count what decoding one frame holds, for a VAE of a config."""
-    from diffusers import AutoencoderKL
+    """Count what decoding one frame holds, for a decoder of a config."""
+    import diffusers
 
+    config = json.loads(config_json)
     with torch.device("meta"):
-        outline = AutoencoderKL.from_config(json.loads(config_json))
+        outline = getattr(diffusers, config["_class_name"]).from_config(config)
     return count_frame(outline, height, width, dtype, device_type)
 
 
 def count_frame(
-    outline: AutoencoderKL, height: int, width: int, dtype: torch.dtype, device_type: str
+    outline: Decoder, height: int, width: int, dtype: torch.dtype, device_type: str
 ) -> Held:
     """Count what decoding one frame holds.
 

@@ -40,20 +40,23 @@ class Repository:
         folder: Its snapshot in the hub's cache; bears the commit's name.
         files: Size in bytes by path.
         listed: Whether the hub said what the files are; else they are those in its cache.
+        key: The key of the config that named it, for messages.
     """
 
     name: str
     folder: Path
     files: Mapping[str, int]
     listed: bool
+    key: str = "model"
 
     @classmethod
-    def ask(cls, name: str, revision: str | None = None) -> Repository:
+    def ask(cls, name: str, revision: str | None = None, key: str = "model") -> Repository:
         """Ask the hub for a repository's newest commit; where it cannot be asked, the cache.
 
         Args:
             name: The repository's id.
             revision: A branch, tag or commit; None is the main branch.
+            key: The key of the config that named it.
 
         Raises:
             UserError: Neither knows it.
@@ -73,11 +76,11 @@ class Repository:
                 try:
                     folder = snapshot_download(name, local_files_only=True, **wanted)
                 except Exception:
-                    raise error_for(error, name, None) from None
-        return cls.cached(name, Path(folder))
+                    raise error_for(error, name, None, key) from None
+        return cls.cached(name, Path(folder), key)
 
     @classmethod
-    def cached(cls, name: str, folder: Path) -> Repository:
+    def cached(cls, name: str, folder: Path, key: str = "model") -> Repository:
         """Describe a repository whose snapshot is known, without asking the hub."""
         from huggingface_hub import get_cached_repo_tree
         from huggingface_hub.errors import CachedRepoTreeNotFoundError
@@ -87,8 +90,9 @@ class Repository:
         except CachedRepoTreeNotFoundError:  # other clients leave no listing
             paths = [path for path in folder.rglob("*") if path.is_file()]
             sizes = {path.relative_to(folder).as_posix(): path.stat().st_size for path in paths}
-            return cls(name, folder, sizes, listed=False)
-        return cls(name, folder, {file.path: file.size for file in tree}, listed=True)
+            return cls(name, folder, sizes, listed=False, key=key)
+        sizes = {file.path: file.size for file in tree}
+        return cls(name, folder, sizes, listed=True, key=key)
 
     def fetch(self, paths: Iterable[str], watch: Watch | None = None) -> None:
         """Fetch files that the cache lacks, or holds damaged.
@@ -105,7 +109,7 @@ class Repository:
         unknown = [path for path in paths if path not in self.files]
         if unknown:
             where = "repository" if self.listed else "hub's cache"
-            raise UserError(f"model = {self.name}: {unknown[0]} is not in the {where}")
+            raise UserError(f"{self.key} = {self.name}: {unknown[0]} is not in the {where}")
         missing = [path for path in paths if not self._is_whole(path)]
         if not missing:
             return
@@ -196,7 +200,7 @@ class Repository:
         file = self.folder / path
         if file.is_file() and isinstance(error, ValueError):  # the hub could not be asked
             return UserError(
-                f"model = {self.name}: {path} is damaged in the hub's cache; remove "
+                f"{self.key} = {self.name}: {path} is damaged in the hub's cache; remove "
                 f"{file.resolve()}, and it is fetched anew once the hub can be reached"
             )
-        return error_for(error, self.name, path)
+        return error_for(error, self.name, path, self.key)

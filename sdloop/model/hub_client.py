@@ -74,19 +74,19 @@ def silence() -> Iterator[None]:
             handler.removeFilter(shut)
 
 
-def error_for(error: Exception, name: str, path: str | None) -> Exception:
-    """Return the error that says in one line why a repository or file cannot be fetched."""
+def error_for(error: Exception, name: str, path: str | None, key: str = "model") -> Exception:
+    """Say in one line why a repository, named by a config's key, or its file cannot be fetched."""
     from huggingface_hub import constants, errors
 
     causes: list[BaseException] = [error]
     while causes[-1].__cause__:
         causes.append(causes[-1].__cause__)
-    nowhere = f"model = {name}: " + (f"{path}: " if path else "no such folder here, and ")
+    nowhere = f"{key} = {name}: " + (f"{path}: " if path else "no such folder here, and ")
     if isinstance(error, errors.HFValidationError):
         return UserError(f"{nowhere}not a hub id: {reason_of(error)}")
     if isinstance(error, errors.GatedRepoError):
         return UserError(
-            f"model = {name}: access is gated: accept the terms at "
+            f"{key} = {name}: access is gated: accept the terms at "
             f"{constants.ENDPOINT}/{name}, then log in (hf auth login)"
         )
     if isinstance(error, errors.RepositoryNotFoundError):
@@ -105,6 +105,6 @@ def error_for(error: Exception, name: str, path: str | None) -> Exception:
     if isinstance(error, OSError) and error.errno is not None and not is_line:
         return OSError(error.errno, error.strerror, error.filename or constants.HF_HUB_CACHE)
     return UserError(
-        f"model = {name}: the download of {path or 'its listing'} was interrupted "
+        f"{key} = {name}: the download of {path or 'its listing'} was interrupted "
         f"({reason_of(error)}); run the same command again to fetch the rest"
     )

@@ -35,6 +35,7 @@ class StableDiffusion:
     """The family; see `Family` for what each method promises."""
 
     parts: ClassVar[Mapping[str, str]] = STEMS
+    tiny: ClassVar[str] = "madebyollin/taesd"
 
     def check(self, name: str, folder: Path, as_saved: bool = False) -> ModelSource:
         """Read the configs of a folder and check that the parts go together."""

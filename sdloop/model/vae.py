@@ -17,7 +17,7 @@ from sdloop.model.decode_batch import choose_batch, ignores_batch
 from sdloop.model.frame import decode_batch, factor_of, frame_of
 
 if TYPE_CHECKING:
-    from diffusers import AutoencoderKL
+    from sdloop.model.frame import Decoder
 
 
 class DecodeError(UserError):
@@ -25,7 +25,7 @@ class DecodeError(UserError):
 
 
 def decode_batches(
-    vae: AutoencoderKL,
+    vae: Decoder,
     latents: Tensor,
     batch_size: int | None = None,
     on_frames: Callable[[int], None] | None = None,
@@ -39,8 +39,8 @@ def decode_batches(
     batch.
 
     Args:
-        vae: Its device and dtype are used. In `full_precision`, it is in float32 until the last
-            batch is asked for, and then in its own dtype again.
+        vae: Or a small decoder. Its device and dtype are used. In `full_precision`, it is in
+            float32 until the last batch is asked for, and then in its own dtype again.
         latents: (frames, 4, h, w), in the UNet's scale, on any device.
         batch_size: Frames at once; None takes batches of equal size that fit half of the free
             memory. It has no effect on a CPU, which takes the frames one by one.
@@ -110,7 +110,7 @@ def round_pictures(batches: Iterable[Tensor], frames: int) -> Tensor:
 
 
 def decode_latents(
-    vae: AutoencoderKL,
+    vae: Decoder,
     latents: Tensor,
     batch_size: int | None = None,
     on_frames: Callable[[int], None] | None = None,
@@ -125,7 +125,7 @@ def decode_latents(
     return round_pictures(batches, len(latents))
 
 
-def _fitting_batch(vae: AutoencoderKL, latents: Tensor, wanted: int | None) -> int:
+def _fitting_batch(vae: Decoder, latents: Tensor, wanted: int | None) -> int:
     """Choose how many frames to decode at once; one is counted only where a bound will not do."""
     if ignores_batch(vae.device.type):
         return 1
@@ -140,7 +140,7 @@ def _fitting_batch(vae: AutoencoderKL, latents: Tensor, wanted: int | None) -> i
     return choose_batch(frames, frame.needed_bytes, frame.widest, free, wanted)
 
 
-def _no_room(vae: AutoencoderKL, height: int, width: int) -> OutOfMemory:
+def _no_room(vae: Decoder, height: int, width: int) -> OutOfMemory:
     """Say what would fit, where one frame of these latents does not."""
     factor = factor_of(vae)
     size = (height * factor, width * factor)
@@ -156,7 +156,7 @@ def _no_room(vae: AutoencoderKL, height: int, width: int) -> OutOfMemory:
 
 @torch.inference_mode()
 def _decode_if_it_fits(
-    vae: AutoencoderKL, latents: Tensor, padded_to: int
+    vae: Decoder, latents: Tensor, padded_to: int
 ) -> tuple[Tensor, Tensor] | None:
     """Decode one batch; None if there is no memory for it, and then nothing of it is held."""
     try:
@@ -169,7 +169,7 @@ def _decode_if_it_fits(
 
 @torch.inference_mode()
 def _decode_in_float32(
-    vae: AutoencoderKL, latents: Tensor, pictures: Tensor, names: Mapping[int, str]
+    vae: Decoder, latents: Tensor, pictures: Tensor, names: Mapping[int, str]
 ) -> None:
     """Decode some latents of a batch again, one by one; in float32 they must be finite."""
     with _in_float32(vae):
@@ -180,7 +180,7 @@ def _decode_in_float32(
 
 
 @contextmanager
-def _in_float32(vae: AutoencoderKL) -> Iterator[None]:
+def _in_float32(vae: Decoder) -> Iterator[None]:
     """Let a VAE compute in float32; it has its dtype, and the same weights, again afterwards."""
     dtype = vae.dtype
     # the class's own `to` warns of modules that it would rather cast itself; there are none

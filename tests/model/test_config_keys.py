@@ -9,7 +9,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import (
+    AutoencoderKL,
+    AutoencoderTiny,
+    StableDiffusionPipeline,
+    UNet2DConditionModel,
+)
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 from transformers.configuration_utils import PreTrainedConfig
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
@@ -24,6 +29,7 @@ from sdloop.model.frame import decode_batch
 from sdloop.model.networks import load
 from sdloop.model.predictor import UNetPredictor
 from sdloop.model.text import encode_prompts
+from sdloop.model.tiny_source import find_tiny
 
 CPU = torch.device("cpu")
 TAKEN = re.compile(r"""kwargs\.(?:pop|get|setdefault)\(\s*["'](\w+)["']|kwargs\[["'](\w+)["']\]""")
@@ -122,10 +128,11 @@ def read_by_the_libraries():
         "vae": set(inspect.signature(AutoencoderKL.__init__).parameters) - {"self"},
         "text_encoder": text,
         "tokenizer": tokenizer,
+        "tiny_vae": set(inspect.signature(AutoencoderTiny.__init__).parameters) - {"self"},
     }
     for part, key in CALLED.findall(inspect.getsource(StableDiffusionPipeline)):
         read[part].add(key)
-    for part in ("unet", "vae", "text_encoder"):
+    for part in ("unet", "vae", "text_encoder", "tiny_vae"):
         read[part].add("quantization_config")
     return read
 
@@ -166,14 +173,22 @@ def edit(folder, part, **changes):
 
 @pytest.fixture
 def copied(model_folder, tmp_path):
-    return shutil.copytree(model_folder, tmp_path / "model")
+    folder = shutil.copytree(model_folder, tmp_path / "model")
+    AutoencoderTiny().save_pretrained(folder / "tiny_vae")
+    return folder
+
+
+def find_all(folder):
+    """Find a model and its small decoder."""
+    find_tiny(find(str(folder)))
 
 
 @pytest.mark.parametrize(("part", "key"), refused_keys())
 def test_key_of_one_value_is_refused_by_name_with_another(copied, part, key):
     edit(copied, part, **{key: ["another"]})
-    with pytest.raises(UserError, match=rf"{part} has {key}"):
-        find(str(copied))
+    named = r"config\.json" if part == "tiny_vae" else part
+    with pytest.raises(UserError, match=rf"{named} has {key}"):
+        find_all(copied)
 
 
 def obeyed_keys():
@@ -235,7 +250,7 @@ def assert_same_call(part, ours, theirs, models):
 )
 def test_harmless_key_stops_no_model(copied, part, key):
     edit(copied, part, **{key: 3})
-    find(str(copied))
+    find_all(copied)
 
 
 def test_key_that_only_a_newer_library_knows_is_refused_unless_it_is_the_default():
