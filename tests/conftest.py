@@ -8,7 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from diffusers import AutoencoderKL, PNDMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import (
+    AutoencoderKL,
+    AutoencoderTiny,
+    PNDMScheduler,
+    StableDiffusionPipeline,
+    UNet2DConditionModel,
+)
 from playwright.sync_api import sync_playwright
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
@@ -124,6 +130,20 @@ def v_models(v_model_folder) -> Models:
 def bundled() -> Models:
     """Return the model that ships with the package, float32 on the CPU."""
     return load(find("bundled"), torch.device("cpu"), torch.float32)
+
+
+def make_tiny(folder: Path, **changes) -> AutoencoderTiny:
+    """Write a small decoder of random weights, as diffusers saves it; return it."""
+    torch.manual_seed(0)
+    sizes = {
+        "encoder_block_out_channels": (8,) * 4,
+        "num_encoder_blocks": (0,) * 4,
+        "decoder_block_out_channels": (8,) * 4,
+        "num_decoder_blocks": (1, 1, 1, 0),
+    }
+    network = AutoencoderTiny(**sizes | changes)
+    network.save_pretrained(folder)
+    return network.eval()
 
 
 @pytest.fixture

@@ -209,7 +209,7 @@ def test_runs_are_shown_on_one_page_and_left_alone(tiny_config, tmp_path, capsys
 
 
 def test_z0_hat_need_not_be_decoded(tiny_config, tmp_path):
-    assert run_module.main([str(tiny_config), "decode.z0_hat=false"]) == 0
+    assert run_module.main([str(tiny_config), "decode.z0_hat=off"]) == 0
     page = (tmp_path / "run/index.html").read_text()
     assert '"z0_hat":null' in page
 

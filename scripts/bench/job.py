@@ -64,7 +64,8 @@ def cold_rounds(task: Task, rounds: int) -> dict[str, float]:
     commands = {
         "usual": usual_command,
         "sdloop": our_command,
-        "sdloop, z0_hat too": [*our_command, "decode.z0_hat=true"],
+        "sdloop, z0_hat too": [*our_command, "decode.z0_hat=full"],
+        "sdloop, z0_hat by the small decoder": [*our_command, "decode.z0_hat=tiny"],
     }
     times: dict[str, list[float]] = {name: [] for name in commands}
     for _ in range(rounds):

@@ -95,6 +95,7 @@ def _run_batch(samples: int, plan: Plan) -> None:
     import torch
 
     import sdloop
+    from sdloop.job.decoders import Decoders
     from sdloop.job.events import Stages, ignore
     from sdloop.job.present import export_run
 
@@ -109,7 +110,8 @@ def _run_batch(samples: int, plan: Plan) -> None:
         trajectory = sdloop.Trajectory.of_sample(denoised, timesteps, facts, sample)
         folder = plan.folder / str(sample)
         folder.mkdir(parents=True)
-        export_run(plan, folder, trajectory, models.vae, Stages(ignore))
+        decoders = Decoders.of_plan(plan, models.vae)
+        export_run(plan, folder, trajectory, decoders, Stages(ignore))
 
 
 def main() -> None:

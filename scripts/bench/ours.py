@@ -32,7 +32,7 @@ def write_config(task: Task) -> Path:
         "width": task.size_px,
         "guidance_scale": GUIDANCE_SCALE,
         "scheduler": {"type": "pndm", "num_steps": task.num_steps},
-        "decode": {"z0_hat": False},  # pictures that the others do not make
+        "decode": {"z0_hat": "off"},  # pictures that the others do not make
         "export": {
             "scale": task.scale,
             "delay_ms": DELAY_MS,

@@ -119,6 +119,7 @@ def export(decoder: torch.nn.Module, settings: Settings, folder: Path) -> int:
     }
     path = folder / "diffusion_pytorch_model.safetensors"
     save_file(weights, path, metadata={"format": "pt"})
+    path.chmod(0o644)
     config = folder / "config.json"
     config.write_text(json.dumps(json.loads(config.read_text()), indent=2) + "\n")
     return path.stat().st_size
@@ -134,6 +135,9 @@ def main() -> None:
     asked = parser.parse_args()
     settings = settings_of(asked)
     training = train_tiny(settings)
+    if not training.schedule.is_over(training.samples):
+        print(f"{training.samples} samples; the same command goes on")
+        return
     size = export(training.average, settings, asked.folder)
     scenes_db, runs_db = measure_psnr_db(training.average, settings)
     print(f"{training.samples} samples, {size} bytes in {asked.folder}; against the VAE")

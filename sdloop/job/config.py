@@ -34,6 +34,14 @@ def _check_text(text: str) -> str:
     return _without_controls(text, allowed="\r\n\t")
 
 
+def _as_z0_hat(value: object) -> object:
+    """Read what configs said before there was a small decoder: true is full, false is off.
+
+    YAML takes a plain `off` for false, too.
+    """
+    return {True: "full", False: "off"}[value] if isinstance(value, bool) else value
+
+
 def _listed(value: object) -> object:
     """Turn a single string into a list of one."""
     return [value] if isinstance(value, str) else value
@@ -125,11 +133,13 @@ class StartConfig(_Frozen):
 class DecodeConfig(_Frozen):
     """How latents become pictures.
 
-    A batch size of null lets the free memory decide. On a CPU the batch size has no effect.
+    A batch size of null lets the free memory decide. On a CPU the batch size has no effect. A tiny
+    of null takes the model's own small decoder, or the family's.
     """
 
     batch_size: Annotated[int, Field(ge=1, le=4096)] | None = None
-    z0_hat: bool = True
+    z0_hat: Annotated[Literal["full", "tiny", "off"], BeforeValidator(_as_z0_hat)] = "full"
+    tiny: PathText | None = None
 
 
 class DifferenceConfig(_Frozen):

@@ -19,6 +19,7 @@ from sdloop.machine.device import name_of, room_bytes
 from sdloop.machine.errors import OutOfMemory
 from sdloop.machine.memory import host_room_bytes, size_that_fits
 from sdloop.machine.threads import usable_cores
+from sdloop.model.tiny_memory import bound_tiny
 
 if TYPE_CHECKING:
     import torch
@@ -96,6 +97,8 @@ def estimate(plan: Plan, samples: int = 1, quick: bool = False) -> list[Ledger]:
     stack = (shapes.frames, *latent)
     decoding = _decoding_bytes(plan, stack, quick)
     weight_bytes, file_bytes = family.weight_bytes(plan.source, plan.dtype)
+    if plan.tiny is not None:
+        weight_bytes += plan.tiny.config.decoder_numbers * plan.dtype.itemsize
     always = {"weights": weight_bytes}
     stages = _device_stages(shapes, active, decoding, on_cuda)
     host_always = {"libraries": LIBRARIES_BYTES, "slack": SLACK_BYTES}
@@ -174,7 +177,7 @@ def _shapes_of(plan: Plan, samples: int) -> _Shapes:
         stacks=2 + plan.guided,
         pixels=pixels,
         frames=rows + 1,
-        decoded=rows + 1 + rows * plan.config.decode.z0_hat,
+        decoded=rows + 1 + rows * (plan.config.decode.z0_hat != "off"),
         scale=plan.scale,
         drawn=len(plan.stages),
         noisy=plan.table.noisy,
@@ -186,6 +189,8 @@ def _decoding_bytes(plan: Plan, stack: tuple[int, int, int, int], quick: bool) -
     count = partial(plan.source.family.decode_bytes, plan.source, stack)
     place = (plan.device, plan.dtype, quick)
     own = count(plan.decode_batch, *place)
+    if plan.tiny is not None:
+        own = max(own, bound_tiny(plan.tiny, stack, plan.decode_batch, plan.device, plan.dtype))
     if not plan.half:
         return own
     # float16 takes small differences once more, one by one, in float32

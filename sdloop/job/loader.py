@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -37,9 +39,14 @@ class Loader:
         with stages.stage("import"):
             from sdloop.job.engine import Engine
             from sdloop.model.fetch import fetch_weights
-        fetch_weights(
-            plan.source, plan.half, watch=lambda total: stages.stage("fetch", total, unit="B")
-        )
+            from sdloop.model.tiny_source import fetch_tiny
+
+        def watch(total: int) -> AbstractContextManager[Callable[[int], None]]:
+            return stages.stage("fetch", total, unit="B")
+
+        fetch_weights(plan.source, plan.half, watch=watch)
+        if plan.tiny is not None:
+            fetch_tiny(plan.tiny, watch)
         with stages.stage("load"):
             if self._engine is None or not self._engine.serves(plan):
                 self._engine = None  # free the old engine before loading the next

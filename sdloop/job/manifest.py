@@ -103,6 +103,7 @@ def _facts_of(shown: Shown) -> dict[str, Any]:
         "measures": shown.measures.facts(),
         "difference_maps": asdict(shown.precision),
         "same_again": asdict(shown.same_again),
+        "z0_hat": shown.z0_hat_facts,
     }
 
 

@@ -13,6 +13,7 @@ from sdloop.job.source import OVERRIDABLE, correction_of, settings_of, source_of
 from sdloop.machine.device import check_compiler, check_device, choose_device, is_half, name_of
 from sdloop.machine.errors import UserError, check_type
 from sdloop.machine.files import expanded
+from sdloop.model.tiny_source import find_tiny
 from sdloop.sampler.methods import make_table
 from sdloop.show.figure.limits import check_delays, fitting_scale
 from sdloop.show.mask import read_mask
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sdloop.model.source import ModelSource
+    from sdloop.model.tiny_source import TinySource
     from sdloop.sampler.table import Table
 
 DEFAULT_STAGES = 5
@@ -45,6 +47,7 @@ class Prepared:
         stages: The rows that the strip shows and the page marks.
         mask: Where the object is, bool (H, W); None guesses it from the last frame.
         correction: What is not taken to the letter of the model's configs, in one line.
+        tiny: The small decoder of the z0_hats; None where the VAE decodes them, or nobody does.
     """
 
     config: RunConfig
@@ -58,6 +61,7 @@ class Prepared:
     stages: tuple[int, ...]
     mask: NDArray[np.bool_] | None
     correction: str | None
+    tiny: TinySource | None
 
 
 @dataclass(frozen=True)
@@ -142,6 +146,7 @@ def prepare(config: RunConfig, source: ModelSource | None = None) -> Prepared:
         stages=stages,
         mask=mask,
         correction=correction_of(config, source),
+        tiny=_tiny(config, source),
     )
     if config.start.run is None or config.start.trajectory_sha256 is not None:
         return prepared  # a run that is saved needs its origin no more, unless it carries on
@@ -192,6 +197,13 @@ def _size(config: RunConfig, source: ModelSource) -> tuple[int, int]:
         if pixels % factor:
             raise UserError(f"{key} = {pixels}: allowed: multiples of {factor}, the VAE's factor")
     return height, width
+
+
+def _tiny(config: RunConfig, source: ModelSource) -> TinySource | None:
+    """Find the small decoder, if there is something for it to decode."""
+    if config.decode.z0_hat != "tiny":
+        return None
+    return find_tiny(source, config.decode.tiny)
 
 
 def _check_stages(config: RunConfig, rows: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sdloop.job.config import SHOWN_KEYS, comment_of
 from sdloop.job.folder import PAGE_FILE, PARTS, TRAJECTORY_FILE, RunFiles
@@ -13,9 +13,9 @@ from sdloop.show.file_names import DIFFERENCES_FOLDER, FRAMES_FOLDER, STRIP_FILE
 
 if TYPE_CHECKING:
     import numpy as np
-    from diffusers import AutoencoderKL
     from numpy.typing import NDArray
 
+    from sdloop.job.decoders import Decoders
     from sdloop.job.events import Stages
     from sdloop.job.plan import Plan
     from sdloop.job.precision import Precision
@@ -37,6 +37,7 @@ class Shown:
         measures: All measures.
         same_again: How far a repeated run may differ.
         precision: How exact the differences are.
+        z0_hat_facts: What decoded the z0_hats.
     """
 
     images: NDArray[np.uint8]
@@ -45,15 +46,16 @@ class Shown:
     measures: RunMeasures
     same_again: SameAgain
     precision: Precision
+    z0_hat_facts: dict[str, Any]
 
 
-def show(plan: Plan, trajectory: Trajectory, vae: AutoencoderKL, stages: Stages) -> Shown:
+def show(plan: Plan, trajectory: Trajectory, decoders: Decoders, stages: Stages) -> Shown:
     """Decode and measure a run.
 
     Args:
         plan: The run's.
         trajectory: What it captured, now or earlier.
-        vae: The model's.
+        decoders: The plan's.
         stages: Report events and times.
 
     Returns:
@@ -68,11 +70,11 @@ def show(plan: Plan, trajectory: Trajectory, vae: AutoencoderKL, stages: Stages)
     from sdloop.show.difference import to_numpy
     from sdloop.show.measure.whole_run import measure_run
 
-    config = plan.config
+    config, vae = plan.config, decoders.vae
     if config.decode.batch_size not in (None, 1) and ignores_batch(vae.device.type):
         message = "decode.batch_size: has no effect on a CPU, which decodes the frames one by one"
         stages.listen(Warned(message))
-    wanted = len(trajectory.latents) + len(trajectory.z0_hat) * config.decode.z0_hat
+    wanted = len(trajectory.latents) + len(trajectory.z0_hat) * (config.decode.z0_hat != "off")
     batches: list[int] = []
     with stages.stage("decode", wanted) as advance:
 
@@ -88,9 +90,10 @@ def show(plan: Plan, trajectory: Trajectory, vae: AutoencoderKL, stages: Stages)
             changes.take(pictures)
             del pictures  # before the next batch takes its memory
         z0_hat = None
-        if config.decode.z0_hat:
-            size = max(batches)  # known to fit in memory
-            rough = decode(vae, trajectory.z0_hat, size, on_frames, "z0_hat of row {}".format)
+        if config.decode.z0_hat != "off":
+            size = max(batches)  # known to fit in memory, and a small decoder takes less
+            decoder = decoders.tiny or vae
+            rough = decode(decoder, trajectory.z0_hat, size, on_frames, "z0_hat of row {}".format)
             z0_hat = round_pictures(rough, len(trajectory.z0_hat))
     with stages.stage("difference"):
         precision = make_exact(plan, vae, trajectory.latents, changes)
@@ -107,11 +110,11 @@ def show(plan: Plan, trajectory: Trajectory, vae: AutoencoderKL, stages: Stages)
             config.measure.tolerance,
         )
     same_again = SameAgain.of_run(vae.device, batches, trajectory.config)
-    return Shown(images, clean, maps, measures, same_again, precision)
+    return Shown(images, clean, maps, measures, same_again, precision, decoders.z0_hat_facts)
 
 
 def export_run(
-    plan: Plan, folder: Path, trajectory: Trajectory, vae: AutoencoderKL, stages: Stages
+    plan: Plan, folder: Path, trajectory: Trajectory, decoders: Decoders, stages: Stages
 ) -> Shown:
     """Decode a trajectory and write every export.
 
@@ -119,19 +122,19 @@ def export_run(
         plan: The run's.
         folder: Where to write; a saved run's folder may have moved since it was planned.
         trajectory: What it captured, now or earlier.
-        vae: The model's.
+        decoders: The plan's.
         stages: Report events and times.
 
     Returns:
         The run's pictures and numbers.
     """
-    shown = show(plan, trajectory, vae, stages)
+    shown = show(plan, trajectory, decoders, stages)
     export_shown(plan, folder, shown, stages)
     return shown
 
 
 def export_part(
-    plan: Plan, folder: Path, trajectory: Trajectory, vae: AutoencoderKL, stages: Stages
+    plan: Plan, folder: Path, trajectory: Trajectory, decoders: Decoders, stages: Stages
 ) -> None:
     """Decode a run that was stopped and write its page alone, as far as there are steps.
 
@@ -141,11 +144,11 @@ def export_part(
         plan: The whole run's.
         folder: Where to write.
         trajectory: The first rows.
-        vae: The model's.
+        decoders: The plan's.
         stages: Report events and times.
     """
     so_far = replace(plan, table=plan.table.between(0, len(trajectory.z0_hat)))
-    shown = show(so_far, trajectory, vae, stages)
+    shown = show(so_far, trajectory, decoders, stages)
     export_shown(plan, folder, shown, stages, ["page"])
 
 
@@ -207,6 +210,7 @@ def page_run(plan: Plan, folder: Path, shown: Shown) -> PageRun:
         config=plan.config.model_dump(mode="json"),
         images=shown.images,
         z0_hat=shown.z0_hat,
+        small_decoder=plan.tiny is not None,
         differences=shown.maps.values,
         schedule=plan.table,
         numbers=shown.measures.columns(),

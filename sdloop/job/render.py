@@ -18,8 +18,7 @@ from sdloop.machine.errors import UserError
 from sdloop.machine.files import AnyPath, as_path, check_writable
 
 if TYPE_CHECKING:
-    from diffusers import AutoencoderKL
-
+    from sdloop.job.decoders import Decoders
     from sdloop.sampler.trajectory import Trajectory
 
 
@@ -41,8 +40,8 @@ def render_run(folder: AnyPath, overrides: Sequence[str], listen: Listener = war
     stages, folder = Stages(listen), as_path(folder, "folder")
     _check_holds_run(folder)
     with occupy(folder, "run folder"):
-        plan, trajectory, vae = _open(folder, overrides, stages)
-        shown = export_run(plan, folder, trajectory, vae, stages)
+        plan, trajectory, decoders = _open(folder, overrides, stages)
+        shown = export_run(plan, folder, trajectory, decoders, stages)
         remove_exports(folder, but=RunFiles.of_config(folder, plan.config, len(plan.table)))
         update_manifest(folder / MANIFEST_FILE, shown)
         write_config(folder / CONFIG_FILE, plan.config)
@@ -76,8 +75,8 @@ def render_page(
     check_writable(path.parent, "--page")
     stages, runs = Stages(listen), []
     for folder in [as_path(each, "folders") for each in folders]:
-        plan, trajectory, vae = _open(folder, overrides, stages)
-        runs.append(page_run(plan, folder, show(plan, trajectory, vae, stages)))
+        plan, trajectory, decoders = _open(folder, overrides, stages)
+        runs.append(page_run(plan, folder, show(plan, trajectory, decoders, stages)))
     with stages.stage("page"):
         write_page(path, runs, SHOWN_KEYS)
     stages.finish(path)
@@ -85,8 +84,8 @@ def render_page(
 
 def _open(
     folder: Path, overrides: Sequence[str], stages: Stages
-) -> tuple[Plan, Trajectory, AutoencoderKL]:
-    """Read and check a run's folder, and load its VAE."""
+) -> tuple[Plan, Trajectory, Decoders]:
+    """Read and check a run's folder, and load its decoders."""
     keys = [override.partition("=")[0].partition(".")[0] for override in overrides]
     for key, override in zip(keys, overrides, strict=True):
         if key not in RENDER_KEYS:
@@ -97,7 +96,9 @@ def _open(
     _check_holds_run(folder)
     prepared = _prepare(load_config(folder / CONFIG_FILE, overrides))
     with stages.stage("import"):
+        from sdloop.job.decoders import Decoders
         from sdloop.model.networks import load_vae
+        from sdloop.model.tiny_source import fetch_tiny
         from sdloop.sampler.trajectory import Trajectory
 
         plan = settle(prepared)
@@ -107,9 +108,12 @@ def _open(
         raise UserError(f"{folder}: {TRAJECTORY_FILE} was not made with {CONFIG_FILE}'s scheduler")
     if "model" in keys or "vae" in keys:
         _check_vae(folder / MANIFEST_FILE, plan)
+    if plan.tiny is not None:
+        fetch_tiny(plan.tiny, lambda total: stages.stage("fetch", total, unit="B"))
     with stages.stage("load"):
         vae = load_vae(plan.source, plan.device, plan.dtype)
-    return plan, trajectory, vae
+        decoders = Decoders.of_plan(plan, vae)
+    return plan, trajectory, decoders
 
 
 def _prepare(config: RunConfig) -> Prepared:

@@ -88,6 +88,7 @@ class Runner:
     def _make(self, plan: Plan, stages: Stages) -> int:
         """Sample a run, or carry it on, and write its exports; return how many rows it has."""
         with stages.stage("import"):
+            from sdloop.job.decoders import Decoders
             from sdloop.job.forecast import find_shortages, rooms_of
             from sdloop.job.manifest import made_with, write_manifest
             from sdloop.job.present import export_part, export_run
@@ -97,6 +98,7 @@ class Runner:
             if line is not None:
                 self._listen(Warned(line))
         engine = self._loader.engine_of(plan, stages)
+        decoders = Decoders.of_plan(plan, engine.models.vae)
         folder = plan.folder
         with open_progress(plan, engine) as progress:
             if progress.returned:
@@ -110,9 +112,9 @@ class Runner:
         trajectory.save(folder / TRAJECTORY_FILE)
         rows = len(trajectory.z0_hat)
         if rows < len(plan.table):
-            export_part(plan, folder, trajectory, engine.models.vae, stages)
+            export_part(plan, folder, trajectory, decoders, stages)
             return rows
-        shown = export_run(plan, folder, trajectory, engine.models.vae, stages)
+        shown = export_run(plan, folder, trajectory, decoders, stages)
         facts = made_with(plan, weights_sha256)
         write_manifest(folder / MANIFEST_FILE, plan, facts, stages.timings_ms, shown)
         progress.discard()

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 PART = "tiny_vae"  # the folder of a model's own
 TINY_CONFIG, TINY_WEIGHTS = "config.json", "diffusion_pytorch_model.safetensors"
 TINY_KEY = "decode.tiny"  # of a run's config
+PHASES = 16  # numbers that an enlarging 3 x 3 kernel becomes: four of 2 x 2 (`enlarge.py`)
 
 
 class TinyConfig(Network):
@@ -54,6 +55,14 @@ class TinyConfig(Network):
     def factor(self) -> int:
         """Return how many pixels a latent covers in each direction."""
         return self.upsampling_scaling_factor ** (len(self.num_decoder_blocks) - 1)
+
+    @property
+    def decoder_numbers(self) -> int:
+        """Return how many numbers the decoder's weights hold at most, ready to run."""
+        width, stages = self.decoder_block_out_channels[0], len(self.num_decoder_blocks)
+        blocks = sum(self.num_decoder_blocks) * 3 * (9 * width**2 + width)
+        ends = 9 * width * (self.latent_channels + self.out_channels) + width + self.out_channels
+        return blocks + ends + (stages - 1) * PHASES * width**2
 
 
 @dataclass(frozen=True)

@@ -219,10 +219,24 @@ def test_numbers_are_those_that_people_read(write, text, key, expected):
 
 
 @pytest.mark.parametrize(
+    ("written", "read"),
+    [("true", "full"), ("false", "off"), ("off", "off"), ("full", "full"), ("tiny", "tiny")],
+)
+def test_z0_hat_reads_what_older_configs_said(write, written, read):
+    config = load_config(write(f"prompt: p\ndecode: {{z0_hat: {written}}}"))
+    assert config.decode.z0_hat == read
+    assert load_config(write(dump_config(config))) == config
+
+
+@pytest.mark.parametrize(
     ("overrides", "said"),
     [
+        (["decode.z0_hat=3"], "decode.z0_hat = 3: .*'full', 'tiny' or 'off'"),
         (["scheduler=ddim"], "scheduler = 'ddim': has keys of its own .*; set scheduler.type=ddim"),
-        (["decode=3"], r"decode = 3: has keys of its own \(batch_size, z0_hat\); set one of them"),
+        (
+            ["decode=3"],
+            r"decode = 3: has keys of its own \(batch_size, z0_hat, tiny\); set one of them",
+        ),
         (["num_inference_steps=3"], "did you mean scheduler.num_steps?"),
         (["cfg=3"], "did you mean guidance_scale?"),
         (["negative=x"], "did you mean negative_prompt?"),

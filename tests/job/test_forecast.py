@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 
 from sdloop import run as run_module
 from sdloop.job.config_file import load_config
+from sdloop.job.decoders import Decoders
 from sdloop.job.events import Stages, ignore
 from sdloop.job.forecast import estimate, find_shortages, no_room_for_loop
 from sdloop.job.ledger import shortages
@@ -399,7 +400,7 @@ def test_prediction_that_overflows_is_told_from_the_frames(tiny_config, model_fo
     vae = load_vae(find(str(model_folder)), *ON_CPU)
     trajectory = replace(done.trajectory, z0_hat=z0_hat)
     with pytest.raises(UserError, match=r"^decode: z0_hat of row 2 has values"):
-        show(plan, trajectory, vae, Stages(ignore))
+        show(plan, trajectory, Decoders.of_plan(plan, vae), Stages(ignore))
 
 
 class BadAt:

@@ -29,7 +29,7 @@ def test_identity_is_what_the_rows_depend_on(tiny_config):
         return settle(prepare(load_config(tiny_config, overrides))).identity
 
     plain = identity()
-    shown = ("difference.scale=global", "export.scale=2", "decode.z0_hat=false", "output=elsewhere")
+    shown = ("difference.scale=global", "export.scale=2", "decode.z0_hat=off", "output=elsewhere")
     assert identity(*shown) == plain
     for change in ("seed=4", "prompt=a dog", "guidance_scale=2", "guidance_rescale=1"):
         assert identity(change) != plain

@@ -25,7 +25,10 @@ from sdloop.machine.errors import UserError
 from sdloop.model.fetch import fetch_weights
 from sdloop.model.find import find
 from sdloop.model.networks import load
+from sdloop.model.tiny import hash_tiny, load_tiny
+from sdloop.model.tiny_source import find_tiny
 from sdloop.model.weight_files import hash_weights
+from tests.conftest import make_tiny
 from tests.hub_server import serving
 
 CPU = torch.device("cpu")
@@ -550,3 +553,59 @@ def test_quiet_command_that_fails_writes_one_line(hub, tiny_config):
         assert (ended.returncode, ended.stdout) == (2, "")
         assert ended.stderr.count("\n") == 1
         assert said in ended.stderr
+
+
+# ---- small decoders ----------------------------------------------------------------------------
+
+DECODER = "owner/decoder"
+
+
+@pytest.fixture
+def decoder(hub, tmp_path):
+    """Let the hub serve a small decoder; return it, and the model that it is for."""
+    network = make_tiny(tmp_path / "decoder")
+    (tmp_path / "decoder/taesd_decoder.pth").write_bytes(b"pickled")
+    hub.repositories[DECODER] = tmp_path / "decoder"
+    return network
+
+
+def test_small_decoder_comes_from_the_hub_and_then_from_its_cache(hub, decoder, models, offline):
+    found = find_tiny(models.source, DECODER)
+    assert hub.fetched() == ["config.json"]
+    tiny = load_tiny(found, CPU, torch.float32)
+    assert hub.fetched() == ["config.json", "diffusion_pytorch_model.safetensors"]
+    z = torch.randn(1, 4, 4, 4)
+    with torch.inference_mode():
+        torch.testing.assert_close(tiny.decode(z).sample, decoder.decode(z).sample)
+    offline()
+    again = find_tiny(models.source, DECODER)
+    assert hash_tiny(again) == hash_tiny(found)
+    load_tiny(again, CPU, torch.float32)
+
+
+def test_family_names_a_small_decoder_for_models_without_one(hub, decoder, models):
+    hub.repositories[models.source.family.tiny] = hub.repositories[DECODER]
+    assert find_tiny(models.source).name == "madebyollin/taesd"
+
+
+def test_small_decoder_that_is_not_there_is_told_by_its_key(hub, decoder, models, offline):
+    said = refusal(lambda: find_tiny(models.source, "owner/nothing"))
+    assert said.startswith("decode.tiny = owner/nothing: no such folder here, and the hub has no")
+    (hub.repositories[DECODER] / "diffusion_pytorch_model.safetensors").unlink()
+    said = refusal(lambda: find_tiny(models.source, DECODER))
+    assert "the repository has no diffusion_pytorch_model.safetensors" in said
+    offline()
+    said = refusal(lambda: find_tiny(models.source, "owner/other"))
+    assert said.startswith("decode.tiny = owner/other: ")
+    assert "HF_HUB_OFFLINE is set" in said
+
+
+def test_small_decoder_damaged_in_the_cache_is_told_by_its_hash(hub, decoder, models):
+    found = find_tiny(models.source, DECODER)
+    load_tiny(found, CPU, torch.float32)
+    path = found.weights.resolve()
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    said = refusal(lambda: hash_tiny(found))
+    assert said.startswith(f"decode.tiny = {DECODER}: diffusion_pytorch_model.safetensors is damag")

@@ -10,25 +10,14 @@ from torch.testing import assert_close
 
 from sdloop.machine.errors import UserError
 from sdloop.model.find import find
+from sdloop.model.frame import count_frame
 from sdloop.model.tiny import hash_tiny, load_tiny, make_outline
+from sdloop.model.tiny_memory import bound_tiny
 from sdloop.model.tiny_source import TINY_WEIGHTS, find_tiny
 from sdloop.model.vae import decode_latents
+from tests.conftest import make_tiny
 
 CPU = torch.device("cpu")
-
-
-def make_tiny(folder, **changes):
-    """Write a small decoder of random weights, as diffusers saves it."""
-    torch.manual_seed(0)
-    sizes = {
-        "encoder_block_out_channels": (8,) * 4,
-        "num_encoder_blocks": (0,) * 4,
-        "decoder_block_out_channels": (8,) * 4,
-        "num_decoder_blocks": (1, 1, 1, 0),
-    }
-    network = AutoencoderTiny(**sizes | changes)
-    network.save_pretrained(folder)
-    return network.eval()
 
 
 @pytest.fixture
@@ -96,6 +85,7 @@ def test_file_of_a_decoder_alone_loads(bundled, folder):
     whole = load_tiny(find_tiny(bundled, folder), CPU, torch.float32)
     save_file({name: each for name, each in weights.items() if "decoder" in name}, path)
     alone = load_tiny(find_tiny(bundled, folder), CPU, torch.float32)
+    assert len(alone.state_dict()) > 10
     for name, weight in whole.state_dict().items():
         assert torch.equal(weight, alone.state_dict()[name])
 
@@ -166,6 +156,17 @@ def test_key_that_only_a_newer_library_knows_is_refused(bundled, folder, monkeyp
     monkeypatch.setattr(AutoencoderTiny, "__init__", newer)
     with pytest.raises(UserError, match=r"tiny_vae has latents_like = 'flux'"):
         make_outline(find_tiny(bundled, folder))
+
+
+@pytest.mark.parametrize("blocks", [(1, 1, 1, 0), (3, 3, 3, 1)])
+def test_tiny_holds_no_more_than_its_config_says(bundled, tmp_path, blocks):
+    make_tiny(tmp_path, num_decoder_blocks=blocks)
+    tiny = find_tiny(bundled, tmp_path)
+    network = load_tiny(tiny, CPU, torch.float32)
+    held = sum(weight.numel() for weight in network.parameters())
+    assert 0.9 * tiny.config.decoder_numbers <= held <= tiny.config.decoder_numbers
+    frame = count_frame(make_outline(tiny), 16, 16, torch.float32, "cpu")
+    assert frame.needed_bytes <= bound_tiny(tiny, (5, 4, 16, 16), None, CPU, torch.float32)
 
 
 def test_hash_names_the_weights(bundled, folder):

@@ -28,6 +28,7 @@ LARGEST_PAGE_BYTES = 8_000_000
 SUMMARY_BYTES, ROW_BYTES = 15, 330  # per pixel with 5 stages: 3 + 2 + 5 x 2; per row in numbers
 TEXT_BYTES = 2500  # config and manifest
 LISTED = 20  # runs listed by name
+Z0_HAT_FRAMES = {"full": 1.0, "tiny": 0.125, "off": 0.0}  # time of a z0_hat in that of a frame
 SHARE_OF_FILES = 0.15  # measuring, drawing, writing, as a share of the time of decoding
 
 
@@ -123,7 +124,8 @@ def _time_line(batches: Sequence[Sequence[Plan]], keep: Sequence[str]) -> str:
             timed[key] = _pace_s(batch, engine)
         call_s, frame_s = timed[key]
         rows = len(plan.table)
-        decoded = rows + 1 + rows * ("page" in keep and plan.config.decode.z0_hat)
+        z0_hats = rows * Z0_HAT_FRAMES[plan.config.decode.z0_hat] if "page" in keep else 0
+        decoded = rows + 1 + z0_hats
         total_s += rows * call_s + len(batch) * decoded * frame_s * (1 + SHARE_OF_FILES)
     pace = ", ".join(
         f"{1000 * call_s:.0f} ms a call of {key[-1]} and {1000 * frame_s:.0f} ms a frame"

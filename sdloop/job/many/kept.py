@@ -74,16 +74,18 @@ def write_run(made: Made, vae: AutoencoderKL, keep: Collection[str], stages: Sta
     Returns:
         The run's summary.
     """
+    from sdloop.job.decoders import Decoders
     from sdloop.job.manifest import write_manifest
     from sdloop.job.present import export_shown, show
 
     plan, folder = made.plan, made.plan.folder
     lean = plan
     if "page" not in keep:  # only the page shows z0_hat, which takes half of the decoding
-        decode = plan.config.decode.model_copy(update={"z0_hat": False})
-        lean = replace(plan, config=plan.config.model_copy(update={"decode": decode}))
+        decode = plan.config.decode.model_copy(update={"z0_hat": "off"})
+        config = plan.config.model_copy(update={"decode": decode})
+        lean = replace(plan, config=config, tiny=None)
     with occupy(folder):
-        shown = show(lean, made.trajectory, vae, stages)
+        shown = show(lean, made.trajectory, Decoders.of_plan(lean, vae), stages)
         clear(folder)
         (folder / SUMMARY_FILE).unlink(missing_ok=True)
         write_config(folder / CONFIG_FILE, plan.config)

@@ -64,6 +64,7 @@ class PageRun:
         stages: The rows that are marked.
         files: Names of files in `folder` to link to; the page leaves itself out.
         stills: More pictures.
+        small_decoder: Whether a small decoder drew the predictions, not the VAE.
     """
 
     folder: Path
@@ -76,6 +77,7 @@ class PageRun:
     stages: Sequence[int]
     files: Sequence[str] = ()
     stills: Sequence[Still] = ()
+    small_decoder: bool = False
 
     @property
     def columns(self) -> dict[str, NDArray[np.number]]:
@@ -126,6 +128,7 @@ def _run_data(run: PageRun, page: Path, budget_bytes: int) -> dict[str, Any]:
             run.stages,
             list(run.columns),
             run.z0_hat is not None,
+            run.small_decoder,
         ),
         "files": [
             {"name": name, "href": quote(os.fsencode((way / name).as_posix()))}
@@ -187,6 +190,7 @@ def run_facts(
     stages: Sequence[int],
     columns: Sequence[str],
     has_z0_hat: bool,
+    small_decoder: bool = False,
 ) -> dict[str, Any]:
     """List what is known of a run before its first step.
 
@@ -198,6 +202,7 @@ def run_facts(
         stages: See `PageRun`.
         columns: Names of the numbers that each step will have.
         has_z0_hat: Whether each step will have it.
+        small_decoder: See `PageRun`.
 
     Returns:
         `RunFacts` of web/data.js.
@@ -225,6 +230,7 @@ def run_facts(
         "stages": list(stages),
         "columns": list(columns),
         "has_z0_hat": has_z0_hat,
+        "small_decoder": small_decoder,
     }
 
 

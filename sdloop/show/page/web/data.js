@@ -28,6 +28,7 @@
  * @property {number[]} stages  The steps that are marked, counted from 0.
  * @property {string[]} columns  Names of the numbers that each step has.
  * @property {boolean} has_z0_hat
+ * @property {boolean} small_decoder  Whether a small decoder drew z0_hat, not the VAE.
  */
 
 /**

@@ -115,11 +115,12 @@ export class RunView {
 
   #z0HatFigure() {
     const run = this.#run;
+    const by = run.facts.small_decoder ? ", drawn by a small decoder" : "";
     return new Figure(run, "z0_hat", "The picture the model believes in", (context, frame) => {
       const picture = run.steps[frame - 1]?.z0Hat;
       if (!picture) return null;
       context.drawImage(picture, 0, 0);
-      return `z0_hat, predicted by step ${frame - 1}`;
+      return `z0_hat, predicted by step ${frame - 1}${by}`;
     });
   }
 
