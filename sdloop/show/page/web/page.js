@@ -11,6 +11,8 @@ import { PixelPanel } from "./pixel.js";
 import { Scale } from "./scale.js";
 import { Transport } from "./transport.js";
 
+const REDRAW_MS = 250;
+
 /** All that moves with the steps; `update` shows it for the first time. */
 export class Page {
   #runs;
@@ -23,6 +25,8 @@ export class Page {
   #position;
   #isHeld = false;
   #followed = 0;
+  /** @type {number | undefined} */
+  #redraw;
   #onMove;
   /** @type {ResizeObserver | undefined} */
   #observer;
@@ -79,11 +83,17 @@ export class Page {
     const isFollowing = this.#position >= this.#followed;
     this.#followed = newest;
     if (isFollowing) this.#position = newest;
-    this.update();
+    this.#go(this.#position);
+    // the pictures at once; what shows all steps together takes longer to draw
+    this.#redraw ??= setTimeout(() => {
+      this.#redraw = undefined;
+      this.update();
+    }, REDRAW_MS);
   }
 
   /** Let go of what outlives the page's elements. */
   close() {
+    clearTimeout(this.#redraw);
     this.#transport.close();
     this.#observer?.disconnect();
   }
