@@ -9,7 +9,7 @@ A whole run, from a config to its folder:
 The same in parts:
 
     source = sdloop.find("bundled")
-    models = sdloop.load(source, *sdloop.choose_device("auto", "auto"))
+    models = sdloop.load(source, *sdloop.choose_device("auto", "auto", source.count_weights))
     table = sdloop.make_table(sdloop.read_settings(source.scheduler), num_steps=50)
     embeddings = sdloop.encode_prompts(models.tokenizer, models.text_encoder, ["a panda"], [""])
     z = sdloop.initial_noise([0], 4, 16, 16)

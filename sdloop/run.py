@@ -134,7 +134,7 @@ def _explain(name: str, paths: Sequence[Path], overrides: Sequence[str]) -> str:
 
 
 def _describe(prepared: Prepared, listen: Listener) -> str:
-    """Return a run's config as YAML, followed, in comments, by the memory that it needs."""
+    """Return a run's config as YAML; then, in comments, device and dtype, and the memory."""
     from sdloop.job.config import dump_config
     from sdloop.job.events import Warned
     from sdloop.job.forecast import estimate, rooms_of
@@ -146,7 +146,8 @@ def _describe(prepared: Prepared, listen: Listener) -> str:
     for line in (plan.correction, *shortages(ledgers, rooms_of(plan.device))):
         if line is not None:
             listen(Warned(line))
-    comments = textwrap.indent("\n".join(map(str, ledgers)), "# ")
+    chosen = f"device {plan.device}, dtype {plan.config.dtype} ({plan.dtype_why})"
+    comments = textwrap.indent("\n".join((chosen, *map(str, ledgers))), "# ")
     return f"{dump_config(prepared.config)}{comments}\n"
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import torch
 
+from sdloop.machine.dtype import multiplies_bfloat16
+
 
 @dataclass(frozen=True)
 class Machine:
@@ -42,5 +44,5 @@ def choose_machine(asked: str = "auto") -> Machine:
     else:
         # Denormals, which early momentum is full of, multiply a hundred times more slowly.
         torch.set_flush_denormal(True)
-        fast = any(has for name, has in torch.cpu.get_capabilities().items() if "bf16" in name)
+        fast = multiplies_bfloat16()
     return Machine(torch.device(kind), torch.bfloat16 if fast else None)

@@ -71,6 +71,7 @@ def write_manifest(
         "platform": platform.platform(),
         "device": str(plan.device),
         "dtype": name_of(plan.dtype),
+        "dtype_why": plan.dtype_why,
         "threads": torch.get_num_threads(),
         "seeds": [plan.config.seed],
         "rows": len(plan.table),

@@ -103,7 +103,7 @@ def check_replaceable(plan: Plan) -> None:
     folder = plan.folder
     if folder.exists() and not holds_config(folder, plan.config):
         if holds_run(folder):
-            raise _occupied(folder, "holds a run of another config")
+            raise _occupied(folder, f"holds a run of another config{_elsewhere(folder, plan)}")
         if any(path.name not in (LOCK_FILE, PROGRESS_FILE) for path in folder.iterdir()):
             raise UserError(
                 f"output = {folder}: holds files that are no run; use another folder or --overwrite"
@@ -111,6 +111,18 @@ def check_replaceable(plan: Plan) -> None:
     unfinished = read_facts(folder / PROGRESS_FILE)
     if unfinished and unfinished.get("config") != plan.identity:
         raise _occupied(folder, "holds an unfinished run of another config")
+
+
+def _elsewhere(folder: Path, plan: Plan) -> str:
+    """Name device and dtype where they alone differ, as "auto" may take others than it did."""
+    saved, now = _saved_config(folder), plan.config
+    if saved is None:
+        return ""
+    ours = {"device": now.device, "dtype": now.dtype}
+    if saved.model_copy(update={**ours, "output": now.output}) != now:
+        return ""
+    then = f"device={saved.device} dtype={saved.dtype}"
+    return f", made with {then}; this one has device={now.device} dtype={now.dtype}"
 
 
 def check_overwritable(plan: Plan) -> None:

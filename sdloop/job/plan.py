@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from sdloop.job.config import LARGEST_PX, SMALLEST_PX, RunConfig, identity_of
 from sdloop.job.source import OVERRIDABLE, correction_of, settings_of, source_of
-from sdloop.machine.device import check_compiler, check_device, choose_device, is_half, name_of
+from sdloop.machine.device import check_compiler, check_device, find_device, is_half, name_of
+from sdloop.machine.dtype import choose_dtype
 from sdloop.machine.errors import UserError, check_type
 from sdloop.machine.files import expanded
 from sdloop.model.tiny_source import find_tiny
@@ -71,10 +72,12 @@ class Plan(Prepared):
     Attributes:
         device: Of the networks.
         dtype: Of the networks.
+        dtype_why: Why this one, in a few words.
     """
 
     device: torch.device
     dtype: torch.dtype
+    dtype_why: str
 
     @property
     def half(self) -> bool:
@@ -166,15 +169,17 @@ def settle(prepared: Prepared) -> Plan:
         The plan.
 
     Raises:
-        UserError: torch cannot use this device, or lacks what it compiles with.
+        UserError: torch cannot use this device, or lacks what it compiles with, or a weight file
+            cannot be read.
     """
     check_type(prepared, Prepared, "prepared", "; prepare(config) makes one")
-    device, dtype = choose_device(prepared.config.device, prepared.config.dtype)
+    device = find_device(prepared.config.device)
+    dtype, why = choose_dtype(device, prepared.config.dtype, prepared.source.count_weights)
     if prepared.config.compile:
         check_compiler(device)
     named = {"device": str(device), "dtype": name_of(dtype)}
     settled = vars(prepared) | {"config": prepared.config.model_copy(update=named)}
-    return Plan(**settled | {"device": device, "dtype": dtype})
+    return Plan(**settled | {"device": device, "dtype": dtype, "dtype_why": why})
 
 
 def spread_stages(rows: int, count: int = DEFAULT_STAGES) -> tuple[int, ...]:

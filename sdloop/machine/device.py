@@ -1,4 +1,4 @@
-"""Which device and dtype a run uses."""
+"""Which device a run uses, with which memory, and names of dtypes."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import os
 import platform
 import shlex
 import shutil
+from collections.abc import Callable
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from sdloop.machine.cuda import driver_devices, unused_bytes
+from sdloop.machine.dtype import choose_dtype
 from sdloop.machine.errors import UserError
 from sdloop.machine.memory import host_free_bytes, host_room_bytes
 
@@ -38,19 +40,29 @@ def check_device(name: str) -> None:
             )
 
 
-def choose_device(name: str, dtype_name: str) -> tuple[torch.device, torch.dtype]:
+def choose_device(
+    name: str, dtype_name: str, count_weights: Callable[[], int] = int
+) -> tuple[torch.device, torch.dtype]:
     """Turn the config's names into a device and a dtype.
 
     Args:
         name: A device's name; "auto" takes CUDA, then Apple's mps, then the CPU.
-        dtype_name: A dtype's name; "auto" takes float16 on CUDA and float32 elsewhere.
+        dtype_name: A dtype's name; see `choose_dtype` for "auto".
+        count_weights: Counts the model's weights, as `ModelSource.count_weights` does; without it,
+            the model is taken for a small one.
 
     Returns:
         The device and the dtype of the networks.
 
     Raises:
-        UserError: torch cannot use this device.
+        UserError: torch cannot use this device, or the weights cannot be counted.
     """
+    device = find_device(name)
+    return device, choose_dtype(device, dtype_name, count_weights)[0]
+
+
+def find_device(name: str) -> torch.device:
+    """Turn a device's name into the device; arguments and errors as `choose_device`."""
     import torch
 
     if name == "auto":
@@ -61,9 +73,7 @@ def choose_device(name: str, dtype_name: str) -> tuple[torch.device, torch.dtype
         raise UserError(f"device = {name}: this build of torch, {torch.__version__}, cannot use it")
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise UserError(f"device = {name}: this build of torch, {torch.__version__}, cannot use it")
-    if dtype_name == "auto":
-        dtype_name = "float16" if device.type == "cuda" else "float32"
-    return device, getattr(torch, dtype_name)
+    return device
 
 
 def check_compiler(device: torch.device) -> None:

@@ -73,3 +73,14 @@ class ModelSource:
     def vae_factor(self) -> int:
         """Return how many pixels a latent covers in each direction, 8 for Stable Diffusion."""
         return 2 ** (len(self.vae.block_out_channels) - 1)
+
+    def count_weights(self) -> int:
+        """Count the weights of all networks by their files' headers, or before they are fetched.
+
+        Raises:
+            UserError: A file cannot be read.
+        """
+        import torch
+
+        loaded_bytes, _ = self.family.weight_bytes(self, torch.float32)
+        return loaded_bytes // torch.float32.itemsize
