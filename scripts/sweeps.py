@@ -32,5 +32,5 @@ def run_sweep(arguments: Sequence[str], overrides: Sequence[str]) -> tuple[Sweep
     prepared = prepare_all(sweep)
     failed = Sweeper(listener(quiet=False, owns_process=False)).run(sweep, prepared)
     if failed:
-        raise SystemExit("\n".join(f"{one.folder}: {one.error}" for one in failed))
+        raise SystemExit("\n".join(f"{one.output}: {one.error}" for one in failed))
     return sweep, [settle(one) for one in prepared]

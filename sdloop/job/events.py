@@ -131,11 +131,11 @@ class Finished:
     """Everything is written.
 
     Attributes:
-        path: Where it is.
+        path: Where it is; a text if that is a URL.
         timings_ms: Each stage's time, in order.
     """
 
-    path: Path
+    path: Path | str
     timings_ms: dict[str, float]
 
 
@@ -207,7 +207,7 @@ class Stages:
             self.timings_ms[name] = round(self.timings_ms.get(name, 0) + took_ms, 1)
             self.listen(StageEnded(name, took_ms, failed))
 
-    def finish(self, path: Path) -> None:
+    def finish(self, path: Path | str) -> None:
         """Tell that everything is written."""
         self.listen(Finished(path, dict(self.timings_ms)))
 

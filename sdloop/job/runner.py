@@ -25,7 +25,8 @@ from sdloop.job.occupancy import (
     occupy,
 )
 from sdloop.job.plan import Plan, Prepared, settle
-from sdloop.machine.errors import check_type
+from sdloop.machine.errors import UserError, check_type
+from sdloop.machine.files import is_url
 
 
 def import_libraries() -> None:
@@ -67,6 +68,8 @@ class Runner:
             UserError: Something in the config does not fit the machine or the folder.
         """
         check_type(prepared, Prepared, "prepared", "; prepare(config) makes one")
+        if is_url(prepared.config.output):
+            raise UserError(f"output = {prepared.config.output}: only a sweep's runs go to a URL")
         stages = Stages(self._listen)
         with self._lock, occupy(prepared.folder):
             with stages.stage("import"):

@@ -1,6 +1,7 @@
 """Writing files so that no half-written file ever has its final name."""
 
 import os
+import re
 import secrets
 import tempfile
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from sdloop.machine.errors import UserError, reason_of
 
 AnyPath = str | os.PathLike[str]
 MARK = ".unfinished"  # in the names of files still being written
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://.*")  # two letters or more: C:// is a drive
 
 
 @contextmanager
@@ -80,6 +82,11 @@ def as_path(value: AnyPath, argument: str) -> Path:
         except TypeError:  # a path of bytes
             pass
     raise TypeError(f"{argument}: must be a path or a text, not {type(value).__name__}")
+
+
+def is_url(name: str) -> bool:
+    """Tell whether a name from the user is a URL, such as s3://bucket/prefix, and not a path."""
+    return _URL.fullmatch(name) is not None
 
 
 def expanded(name: str, key: str) -> Path:

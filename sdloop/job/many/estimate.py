@@ -12,9 +12,9 @@ from sdloop.job.ledger import gigabytes
 from sdloop.job.many.axes import short_keys
 from sdloop.job.many.batch import Texts, calls_alike, loads_alike
 from sdloop.job.many.kept import files_of, is_finished
+from sdloop.job.many.planning import batches_of
 from sdloop.job.many.summary import LARGEST_PX
 from sdloop.job.many.sweep import Sweep
-from sdloop.job.many.sweeper import batches_of
 from sdloop.job.plan import Plan, Prepared, settle
 from sdloop.machine.errors import UserError
 
@@ -50,7 +50,9 @@ def describe(sweep: Sweep, prepared: Sequence[Prepared], together: int | None = 
     todo = [plan for plan in plans if not is_finished(plan, sweep.keep)]
     batches = batches_of(todo, together)
     short = short_keys(sweep.keys)
-    lines = [f"{sweep.folder}: {len(plans)} runs, {len(plans) - len(todo)} of them finished"]
+    lines = [
+        f"{sweep.url or sweep.folder}: {len(plans)} runs, {len(plans) - len(todo)} of them finished"
+    ]
     for axis in sweep.axes:
         keys = ", ".join(short[key] for key in axis.keys)
         lines.append(f"  {keys}: {len(axis.values)} values")

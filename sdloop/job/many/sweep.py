@@ -13,7 +13,7 @@ from sdloop.job.config_file import check_values, read_values
 from sdloop.job.folder import PARTS
 from sdloop.job.many.axes import Axis, name_of, places_of, read_axes, values_at
 from sdloop.machine.errors import UserError, shown
-from sdloop.machine.files import AnyPath, as_path
+from sdloop.machine.files import AnyPath, as_path, is_url
 
 if TYPE_CHECKING:
     from sdloop.model.source import ModelSource
@@ -50,6 +50,7 @@ class Sweep:
         keep: Which of KEEPS each run leaves, beside what every run leaves.
         columns: Index of the axis that runs across the sheets; all others run down.
         text: The sweep's config, as read.
+        url: Where the folder goes if that is no place on this machine, such as s3://bucket/prefix.
     """
 
     folder: Path
@@ -58,6 +59,7 @@ class Sweep:
     keep: tuple[str, ...]
     columns: int
     text: str
+    url: str | None = None
 
     @property
     def keys(self) -> list[str]:
@@ -88,19 +90,20 @@ def load_sweep(path: AnyPath, overrides: Sequence[str] = ()) -> Sweep:
         for key in axis.keys:
             _refuse_key(key, values, path)
     checked = check_values({"prompt": "", "output": values["output"]}, path, text, overrides)
+    url = checked.output.rstrip("/") if is_url(checked.output) else None
     folder = Path(checked.output)
     runs = []
     for place in places_of(axes):
         apart = values_at(axes, place)
         name = name_of(apart)
-        filled = copy.deepcopy(values) | {"output": str(folder / name)}
+        filled = copy.deepcopy(values) | {"output": f"{url}/{name}" if url else str(folder / name)}
         for key, value in apart.items():
             _put(filled, key, value, path)
         config = check_values(filled, path, text, overrides)
         if config.start.run is not None:
             raise UserError(f"{path}: start.run = {config.start.run}: a sweep starts from noise")
         runs.append(SweepRun(name, place, apart, config))
-    return Sweep(folder, axes, tuple(runs), keep, columns, text)
+    return Sweep(folder, axes, tuple(runs), keep, columns, text, url)
 
 
 class Sources:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from sdloop.job.config import model_of
 from sdloop.job.events import Listener, Noted, Stages, Warned, warn
+from sdloop.job.many.engines import LocalEngine, SweepEngine
+from sdloop.job.many.planning import batches_of, facts_of, settle_all
+from sdloop.job.many.shelf import Shelf, at_hand
 from sdloop.job.many.sweep import Sources, Sweep
-from sdloop.job.plan import Plan, Prepared, prepare, settle
+from sdloop.job.plan import Plan, Prepared, prepare
 from sdloop.machine.errors import UserError
 from sdloop.machine.files import replacing
 
@@ -19,8 +22,6 @@ if TYPE_CHECKING:
     from sdloop.sampler.table import Table
 
 SWEEP_FILE = "sweep.yaml"
-Engine = Callable[[Sequence[Sequence[Plan]], Callable[[int], None]], Iterator["list[Outcome]"]]
-"""(batches, on_row) -> the outcomes of each batch, in any order."""
 
 
 def prepare_all(sweep: Sweep) -> list[Prepared]:
@@ -52,30 +53,6 @@ def corrections_of(prepared: Sequence[Prepared]) -> list[str]:
     return list(dict.fromkeys(filter(None, (one.correction for one in prepared))))
 
 
-def batches_of(plans: Sequence[Plan], together: int | None = None) -> list[list[Plan]]:
-    """Group runs that can share calls of the network into batches.
-
-    Args:
-        plans: The runs'.
-        together: The largest batch; None lets the memory decide.
-
-    Returns:
-        The batches; those of one model follow each other.
-    """
-    from sdloop.job.many.batch import calls_alike, largest_together, loads_alike
-
-    kinds: dict[tuple[object, ...], dict[tuple[object, ...], list[Plan]]] = {}
-    for plan in plans:
-        kinds.setdefault(loads_alike(plan), {}).setdefault(calls_alike(plan), []).append(plan)
-    batches = []
-    for alike in (alike for model in kinds.values() for alike in model.values()):
-        size = together or largest_together(alike[0])
-        count = -(-len(alike) // size)
-        size = -(-len(alike) // count)  # as few batches as possible, evenly filled
-        batches += [alike[start : start + size] for start in range(0, len(alike), size)]
-    return batches
-
-
 class Sweeper:
     """Makes the runs of a sweep that are not finished, then its sheets and its table."""
 
@@ -84,7 +61,7 @@ class Sweeper:
         listen: Listener = warn,
         overwrite: bool = False,
         together: int | None = None,
-        engine: Engine | None = None,
+        engine: SweepEngine | None = None,
     ) -> None:
         """Load nothing yet.
 
@@ -92,10 +69,10 @@ class Sweeper:
             listen: Gets every event; by default warnings become Python's own.
             overwrite: Make finished runs again, and replace runs of other configs.
             together: How many runs may share a call of the network; None lets the memory decide.
-            engine: Makes the batches; None makes them in this process.
+            engine: Makes the runs; None makes them in this process.
         """
         self._listen, self._overwrite, self._together = listen, overwrite, together
-        self._engine = engine
+        self._engine = engine or LocalEngine()
 
     def run(self, sweep: Sweep, prepared: Sequence[Prepared]) -> list[Outcome]:
         """Make the runs that are missing, then the sheets and the table of all.
@@ -115,25 +92,33 @@ class Sweeper:
         stages = Stages(self._listen)
         if find_spec("pyarrow") is None:
             self._listen(Warned("sweep.parquet: needs pyarrow; pip install 'sdloop[sweep]'"))
-        with occupy(sweep.folder):
+        with at_hand(sweep, prepared) as (local, placed, shelf), occupy(local.folder):
             with stages.stage("import"):
                 from sdloop.job.many.report import write_report
 
-                plans = [settle(one) for one in prepared]
+                plans = self._engine.there(settle_all, placed)
             todo = self._unfinished(plans, sweep.keep)
-            with replacing(sweep.folder / SWEEP_FILE) as temporary:
+            with replacing(local.folder / SWEEP_FILE) as temporary:
                 temporary.write_text(sweep.text, encoding="utf-8")
-            failed = self._make(plans, todo, sweep.keep, stages) if todo else []
+            if shelf is not None:
+                shelf.put_files(local.folder)  # if that fails, it does at once
+            failed = self._make(plans, todo, sweep.keep, stages, shelf) if todo else []
             with stages.stage("report"):
-                write_report(sweep, plans)
+                write_report(local, plans)
+                if shelf is not None:
+                    shelf.put_files(local.folder)
         if not failed:
-            stages.finish(sweep.folder)
+            stages.finish(sweep.url or sweep.folder)
         return failed
 
     def _unfinished(self, plans: Sequence[Plan], keep: Sequence[str]) -> list[Plan]:
         """List the runs that are still to be made; refuse where one would be laid over another."""
         from sdloop.job.many.kept import is_finished
-        from sdloop.job.occupancy import check_overwritable, check_replaceable
+        from sdloop.job.occupancy import (
+            check_made_with,
+            check_overwritable,
+            check_replaceable,
+        )
 
         for plan in plans:
             (check_overwritable if self._overwrite else check_replaceable)(plan)
@@ -143,22 +128,31 @@ class Sweeper:
         finished: list[Plan] = []
         for plan in plans:
             (finished if is_finished(plan, keep) else todo).append(plan)
-        _check_finished(finished)
         if finished:
+            for plan, facts in zip(finished, self._engine.there(facts_of, finished), strict=True):
+                check_made_with(plan.folder, facts)
             self._listen(Noted(f"{len(finished)} of {len(plans)} runs are finished"))
         return todo
 
     def _make(
-        self, plans: Sequence[Plan], todo: Sequence[Plan], keep: Sequence[str], stages: Stages
+        self,
+        plans: Sequence[Plan],
+        todo: Sequence[Plan],
+        keep: Sequence[str],
+        stages: Stages,
+        shelf: Shelf | None,
     ) -> list[Outcome]:
         """Make runs as one stage; return those that failed."""
         for line in corrections_of(todo):
             self._listen(Warned(line))
-        engine = self._engine or _local(keep, self._listen)
         total, missing = (sum(len(plan.table) for plan in some) for some in (plans, todo))
         failed = []
-        rows = {plan.folder: len(plan.table) for plan in todo}
-        batches = batches_of(todo, self._together)
+        plan_of = {plan.config.output: plan for plan in todo}
+        engine = self._engine
+        batches = engine.there(batches_of, todo, self._together, engine.workers(todo))
+        if shelf is not None and self._overwrite:
+            for plan in todo:
+                shelf.clear_run(plan.folder)
         with stages.stage("sweep", total, total - missing) as advance:
             told = counted = 0
 
@@ -167,41 +161,13 @@ class Sweeper:
                 told += count
                 advance(count)
 
-            for outcomes in engine(batches, on_row):
-                counted += sum(rows[one.folder] for one in outcomes)
+            url = None if shelf is None else shelf.url
+            for outcomes in engine.make(batches, keep, url, self._listen, on_row):
+                done = [plan_of[one.output] for one in outcomes if one.error is None]
+                counted += sum(len(plan_of[one.output].table) for one in outcomes)
                 failed += [one for one in outcomes if one.error is not None]
+                if shelf is not None and done:
+                    shelf.fetch(done[0].folder.parent, [plan.folder.name for plan in done])
                 if told < counted:  # the batch failed, or its rows were not reported
                     on_row(counted - told)
         return failed
-
-
-def _local(keep: Sequence[str], listen: Listener) -> Engine:
-    """Make every batch in this process, one after another."""
-
-    def make(
-        batches: Sequence[Sequence[Plan]], on_row: Callable[[int], None]
-    ) -> Iterator[list[Outcome]]:
-        from sdloop.job.many.workshop import Workshop
-
-        workshop = Workshop(keep, listen)
-        for batch in batches:
-            yield workshop.make(batch, on_row)
-
-    return make
-
-
-def _check_finished(plans: Sequence[Plan]) -> None:
-    """Refuse finished runs that would come out differently today."""
-    from sdloop.job.manifest import made_with
-    from sdloop.job.many.batch import loads_alike
-    from sdloop.job.occupancy import check_made_with
-    from sdloop.model.fetch import fetch_weights
-    from sdloop.model.weight_files import hash_weights
-
-    facts: dict[tuple[object, ...], dict[str, object]] = {}
-    for plan in plans:
-        key = loads_alike(plan)
-        if key not in facts:
-            fetch_weights(plan.source, plan.half)
-            facts[key] = made_with(plan, hash_weights(plan.source, plan.half))
-        check_made_with(plan.folder, facts[key])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+import tempfile
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +13,7 @@ from sdloop.job.events import Listener, Stages, Warned
 from sdloop.job.loader import Loader
 from sdloop.job.many.batch import Sampled, Texts, loads_alike, sample_together
 from sdloop.job.many.kept import Made, write_run
+from sdloop.job.many.shelf import Shelf
 from sdloop.job.texts import unused_texts
 from sdloop.machine.errors import UserError, reason_of
 
@@ -24,25 +27,27 @@ class Outcome:
     """How a run ended.
 
     Attributes:
-        folder: The run's.
+        output: The run's folder or URL, as its config says.
         error: Why it failed, in one line; None if its files are written.
     """
 
-    folder: Path
+    output: str
     error: str | None = None
 
 
 class Workshop:
     """Makes batches of runs; those that share a model share its loaded networks."""
 
-    def __init__(self, keep: Collection[str], listen: Listener) -> None:
+    def __init__(self, keep: Collection[str], listen: Listener, url: str | None = None) -> None:
         """Load nothing yet.
 
         Args:
             keep: Which of KEEPS each run leaves.
             listen: Gets the stages of loading, and warnings.
+            url: Where the runs' folders go; None leaves each where its plan says.
         """
         self._keep, self._listen = keep, listen
+        self._shelf = None if url is None else Shelf(url)
         self._warned: set[str] = set()
         self._loader = Loader()
         self._texts: Texts | None = None
@@ -64,23 +69,36 @@ class Workshop:
             sampled = sample_together(plans, engine, texts, on_row)
             engine.weights_sha256.result()  # damaged ones are noticed here
         except Exception as error:  # a model that does not load fails its runs, not the sweep
-            return [Outcome(plan.folder, _said(error)) for plan in plans]
+            return [Outcome(plan.config.output, _said(error)) for plan in plans]
         pairs = zip(plans, sampled, strict=True)
         return [self._finish(plan, one, engine) for plan, one in pairs]
 
     def _finish(self, plan: Plan, one: Sampled, engine: Engine) -> Outcome:
         """Write one run."""
         if one.trajectory is None:
-            return Outcome(plan.folder, str(one.error))
+            return Outcome(plan.config.output, str(one.error))
         try:
             for line in unused_texts(plan, engine):
                 self._warn(line)
             facts = self._made_with(plan, engine)
-            made = Made(plan, one.trajectory, round(one.took_ms, 1), one.together, facts)
-            write_run(made, engine.models.vae, self._keep, Stages(self._tell_warnings))
+            took_ms = round(one.took_ms, 1)
+            with self._placed(plan) as placed:
+                made = Made(placed, one.trajectory, took_ms, one.together, facts)
+                write_run(made, engine.models.vae, self._keep, Stages(self._tell_warnings))
         except Exception as error:  # a full disk, an overflow in the VAE: the others go on
-            return Outcome(plan.folder, _said(error))
-        return Outcome(plan.folder)
+            return Outcome(plan.config.output, _said(error))
+        return Outcome(plan.config.output)
+
+    @contextmanager
+    def _placed(self, plan: Plan) -> Iterator[Plan]:
+        """Give a run that goes to a URL a folder here until it is whole; then put it there."""
+        if self._shelf is None:
+            yield plan
+            return
+        with tempfile.TemporaryDirectory(prefix="sdloop-") as scratch:
+            folder = Path(scratch) / plan.folder.name
+            yield replace(plan, folder=folder)
+            self._shelf.put_run(folder)
 
     def _load(self, plan: Plan) -> Texts:
         """Load a model, or reuse the loaded one."""

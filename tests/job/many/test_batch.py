@@ -8,7 +8,7 @@ from sdloop.job.config import RunConfig
 from sdloop.job.engine import Engine
 from sdloop.job.many import batch as batch_module
 from sdloop.job.many.batch import Texts, calls_alike, largest_together, sample_together
-from sdloop.job.many.sweeper import batches_of
+from sdloop.job.many.planning import batches_of
 from sdloop.job.plan import prepare, settle
 from sdloop.job.tolerance import AMONG_OTHER_SEEDS
 from sdloop.machine.errors import UserError
