@@ -68,12 +68,13 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     chance = random.Random(options.seed)
+    sys.stdout.reconfigure(line_buffering=True)
     with tempfile.TemporaryDirectory() as name:
         where = Path(name)
         (where / SWEEP).write_text(CONFIG + f"sweep: {{seed: 0..{options.runs - 1}}}\n")
         watch = Watch(where / "runs/many")
         started = time.monotonic()
-        at = sorted(chance.sample(range(1, options.runs - options.batch), options.kills))
+        at = sorted(chance.sample(range(1, options.runs - 2 * options.batch), options.kills))
         driver, deaths = start(where, "ray", options), 0
         for number, finished in enumerate(at):
             wait_until(finished, watch, driver)
@@ -125,7 +126,7 @@ def wait_until(finished: int, watch: Watch, driver: subprocess.Popen[bytes]) -> 
 
 def kill_worker(driver: subprocess.Popen[bytes], chance: random.Random) -> bool:
     """Kill one of the driver's workers that is making a batch."""
-    for _ in range(500):
+    while driver.poll() is None:
         at_work = [pid for pid in below(driver.pid) if title_of(pid).startswith("ray::Worker.make")]
         if at_work:
             os.kill(chance.choice(at_work), signal.SIGKILL)
@@ -135,13 +136,13 @@ def kill_worker(driver: subprocess.Popen[bytes], chance: random.Random) -> bool:
 
 
 def kill_driver(driver: subprocess.Popen[bytes], watch: Watch) -> set[str]:
-    """Kill the driver, wait until all that it started is gone, and name the finished runs."""
+    """Kill the driver, wait until its workers are gone too, and name the finished runs."""
     family = below(driver.pid)
     driver.kill()
     driver.wait()
     deadline = time.monotonic() + 60
-    while any(Path(f"/proc/{pid}/cmdline").exists() and title_of(pid) for pid in family):
-        assert time.monotonic() < deadline, "processes of a killed driver live on"
+    while any(title_of(pid).startswith("ray::Worker") for pid in family):
+        assert time.monotonic() < deadline, "workers of a killed driver live on"
         time.sleep(0.05)
     watch.look()
     return set(watch.first)

@@ -26,6 +26,7 @@ def ray_running(address: str | None) -> Iterator[None]:
         UserError: Ray is not installed, or the address does not answer.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_worker_niceness", "0")  # of 15 by Ray, which other work starves
     try:
         import ray
     except ImportError:
