@@ -14,12 +14,15 @@ from sdloop.job.plan import Plan, settle
 CONFIG = Path(__file__).parents[1] / "configs/snowman.yaml"
 
 
-def run_sweep(arguments: Sequence[str], overrides: Sequence[str]) -> tuple[Sweep, list[Plan]]:
+def run_sweep(
+    arguments: Sequence[str], overrides: Sequence[str] = (), config: Path = CONFIG
+) -> tuple[Sweep, list[Plan]]:
     """Make the runs of a sweep that are not there yet.
 
     Args:
-        arguments: Of the command line: a config, by default that of the snowman, and key=value.
+        arguments: Of the command line: perhaps a config, and key=value.
         overrides: What makes it the script's sweep; the arguments' go over these.
+        config: The one that is taken unless the arguments name one.
 
     Returns:
         The sweep, and its runs in order.
@@ -28,7 +31,7 @@ def run_sweep(arguments: Sequence[str], overrides: Sequence[str]) -> tuple[Sweep
         SystemExit: Runs failed; it names them.
     """
     paths, more = split_arguments(arguments)
-    sweep = load_sweep(paths[0] if paths else CONFIG, [*overrides, *more])
+    sweep = load_sweep(paths[0] if paths else config, [*overrides, *more])
     prepared = prepare_all(sweep)
     failed = Sweeper(listener(quiet=False, owns_process=False)).run(sweep, prepared)
     if failed:

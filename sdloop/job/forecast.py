@@ -32,6 +32,7 @@ CUDA_LIBRARIES_BYTES = 2_500_000_000  # on the host, on top of the CPU's; not me
 CUDA_CONTEXT_BYTES = 600_000_000  # on the device; not measured
 MOST_KEPT_BYTES = 250_000_000  # activations in blocks up to 32 MB, which C's heap may not give back
 PAGE_BYTES = 40_000_000  # the page's pictures and texts before they are written
+FLOAT_BYTES = 12  # per pixel, of a picture that is not rounded
 TAKEN_BYTES = 64  # per pixel, while one difference is taken; the last picture is in it
 DOUBLES_IN_MEASURES = 7  # float64 copies of the latents during measuring
 ROW_BYTES, ROWS_AT_ONCE = 16, 16  # per pixel and row; rows measured at once
@@ -107,6 +108,9 @@ def estimate(plan: Plan, samples: int = 1, quick: bool = False) -> list[Ledger]:
     host_stages["denoise"] += carried_on
     if plan.config.start.run is not None:
         host_stages["denoise"] += shapes.kept_bytes  # the run that it starts from
+        for stage in ("decode", "measure", "export"):  # where that one is shown beside it
+            host_stages[stage] += shapes.kept_bytes + shapes.shown_bytes
+        stages["decode"] += FLOAT_BYTES * shapes.pixels * shapes.frames
     if not on_cuda:
         both = {stage: size + stages[stage] for stage, size in host_stages.items()}
         return [Ledger("host", host_always | always, both)]

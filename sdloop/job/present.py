@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from sdloop.show.file_names import DIFFERENCES_FOLDER, FRAMES_FOLDER, STRIP_FILE
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from torch import Tensor
 
     from sdloop.job.decoders import Decoders
     from sdloop.job.events import Stages
@@ -49,7 +50,13 @@ class Shown:
     z0_hat_facts: dict[str, Any]
 
 
-def show(plan: Plan, trajectory: Trajectory, decoders: Decoders, stages: Stages) -> Shown:
+def show(
+    plan: Plan,
+    trajectory: Trajectory,
+    decoders: Decoders,
+    stages: Stages,
+    watch: Callable[[Tensor], None] | None = None,
+) -> Shown:
     """Decode and measure a run.
 
     Args:
@@ -57,6 +64,7 @@ def show(plan: Plan, trajectory: Trajectory, decoders: Decoders, stages: Stages)
         trajectory: What it captured, now or earlier.
         decoders: The plan's.
         stages: Report events and times.
+        watch: Gets the frames' pictures, batch by batch, before they are rounded.
 
     Returns:
         Its pictures and numbers.
@@ -88,6 +96,8 @@ def show(plan: Plan, trajectory: Trajectory, decoders: Decoders, stages: Stages)
         changes = Changes(len(trajectory.latents), config.difference.reduce)
         for pictures in decode(vae, trajectory.latents, size, on_frames, full_precision=in_full):
             changes.take(pictures)
+            if watch is not None:
+                watch(pictures)
             del pictures  # before the next batch takes its memory
         z0_hat = None
         if config.decode.z0_hat != "off":
@@ -128,8 +138,16 @@ def export_run(
     Returns:
         The run's pictures and numbers.
     """
-    shown = show(plan, trajectory, decoders, stages)
-    export_shown(plan, folder, shown, stages)
+    from sdloop.job.origin import origin_of
+    from sdloop.show.between import Between
+
+    beside, between = None, Between(plan.config.difference.reduce)
+    origin = origin_of(plan, decoders, stages)
+    if origin is not None:
+        left = show(origin.plan, origin.trajectory, origin.decoders, stages, between.keep)
+        beside = page_run(origin.plan, origin.folder, left)
+    shown = show(plan, trajectory, decoders, stages, between.compare if beside else None)
+    export_shown(plan, folder, shown, stages, beside=beside, between=between.values)
     return shown
 
 
@@ -153,7 +171,13 @@ def export_part(
 
 
 def export_shown(
-    plan: Plan, folder: Path, shown: Shown, stages: Stages, parts: Collection[str] = PARTS
+    plan: Plan,
+    folder: Path,
+    shown: Shown,
+    stages: Stages,
+    parts: Collection[str] = PARTS,
+    beside: PageRun | None = None,
+    between: NDArray[np.float32] | None = None,
 ) -> None:
     """Write the exports of a run that is decoded and measured.
 
@@ -163,6 +187,8 @@ def export_shown(
         shown: Its pictures and numbers.
         stages: Report events and times.
         parts: Which of PARTS to write.
+        beside: The run that this one left, to show beside it on the page.
+        between: The differences between both runs' pictures; see `Comparison`.
     """
     from sdloop.show.difference import viridis
     from sdloop.show.figure.measures import write_measures
@@ -170,6 +196,7 @@ def export_shown(
     from sdloop.show.figure.strip import write_strip
     from sdloop.show.film.animation import write_animations
     from sdloop.show.page.page import write_page
+    from sdloop.show.page.page_data import Comparison
 
     export, scale = plan.config.export, plan.scale
     images, maps = shown.images, shown.maps
@@ -186,7 +213,10 @@ def export_shown(
         if "strip" in parts:
             errors = [shown.precision.map_error(row) for row in range(len(plan.table))]
             path = folder / STRIP_FILE
-            write_strip(path, images, maps, plan.stages, scale, color_bar, marks, errors, comment)
+            write_strip(
+                path, images, maps, plan.stages, scale, color_bar, marks, errors, comment,
+                plan.config.start.frame,
+            )  # fmt: skip
         if "measures" in parts:
             measures, final = shown.measures, images[-1]
             write_measures(folder, measures, final, plan.stages, scale, plan.guided, comment)
@@ -195,7 +225,11 @@ def export_shown(
             write_frames(folder / DIFFERENCES_FOLDER, maps.indices, viridis(), comment)
     if "page" in parts:
         with stages.stage("page"):
-            write_page(folder / PAGE_FILE, [page_run(plan, folder, shown)], SHOWN_KEYS)
+            runs = [page_run(plan, folder, shown)]
+            comparison = None if between is None else Comparison(between)
+            if beside is not None:
+                runs.insert(0, beside)
+            write_page(folder / PAGE_FILE, runs, SHOWN_KEYS, comparison)
 
 
 def page_run(plan: Plan, folder: Path, shown: Shown) -> PageRun:
@@ -215,6 +249,7 @@ def page_run(plan: Plan, folder: Path, shown: Shown) -> PageRun:
         schedule=plan.table,
         numbers=shown.measures.columns(),
         stages=plan.stages,
+        start_frame=plan.config.start.frame,
         files=files,
         stills=[still for still in stills_of(shown.measures) if (folder / still.file).exists()],
     )

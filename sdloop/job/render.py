@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sdloop.job.config import RENDER_KEYS, SHOWN_KEYS, RunConfig, write_config
 from sdloop.job.config_file import load_config
-from sdloop.job.events import Listener, Stages, warn
+from sdloop.job.events import Listener, Noted, Stages, warn
 from sdloop.job.folder import CONFIG_FILE, MANIFEST_FILE, TRAJECTORY_FILE, RunFiles
 from sdloop.job.occupancy import occupy, remove_exports
 from sdloop.job.plan import Plan, Prepared, prepare, settle
@@ -20,6 +20,7 @@ from sdloop.machine.files import AnyPath, as_path, check_writable
 if TYPE_CHECKING:
     from sdloop.job.decoders import Decoders
     from sdloop.sampler.trajectory import Trajectory
+    from sdloop.show.page.page_data import PageRun
 
 
 def render_run(folder: AnyPath, overrides: Sequence[str], listen: Listener = warn) -> None:
@@ -56,6 +57,9 @@ def render_page(
 ) -> None:
     """Show several runs in step on one page; their folders stay as they are.
 
+    Of two runs of equal shape the page also has the difference between them, and of two runs of one
+    config it says where they part.
+
     Args:
         path: The HTML file.
         folders: The runs' folders.
@@ -66,19 +70,37 @@ def render_page(
         UserError: A folder holds no run, an override names another key, or the page's folder
             cannot be written to.
     """
+    from sdloop.job.parting import parting_words
     from sdloop.job.present import page_run, show
+    from sdloop.show.between import Between
     from sdloop.show.page.page import write_page
+    from sdloop.show.page.page_data import Comparison
 
     path = as_path(path, "path")
     if path.suffix.lower() not in (".html", ".htm"):
         raise UserError(f"--page {path}: must end in .html")
     check_writable(path.parent, "--page")
-    stages, runs = Stages(listen), []
+    stages = Stages(listen)
+    runs: list[PageRun] = []
+    trajectories: list[Trajectory] = []
+    between = None
     for folder in [as_path(each, "folders") for each in folders]:
         plan, trajectory, decoders = _open(folder, overrides, stages)
-        runs.append(page_run(plan, folder, show(plan, trajectory, decoders, stages)))
+        watch = None
+        if len(folders) == 2:
+            between = between or Between(plan.config.difference.reduce)
+            watch = between.compare if runs else between.keep
+        shown = show(plan, trajectory, decoders, stages, watch)
+        runs.append(page_run(plan, folder, shown))
+        trajectories.append(trajectory)
+    comparison = None
+    if between is not None and between.values is not None:
+        words = parting_words(*trajectories)
+        if words is not None:
+            listen(Noted(words))
+        comparison = Comparison(between.values, words)
     with stages.stage("page"):
-        write_page(path, runs, SHOWN_KEYS)
+        write_page(path, runs, SHOWN_KEYS, comparison)
     stages.finish(path)
 
 

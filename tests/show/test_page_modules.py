@@ -9,7 +9,7 @@ import pytest
 from sdloop.show.figure.png import write_frames
 from sdloop.show.page import modules
 from sdloop.show.page.modules import join_modules
-from sdloop.show.page.page_data import Still, page_data
+from sdloop.show.page.page_data import Comparison, Still, page_data
 
 from .test_page import make_run
 
@@ -64,21 +64,24 @@ def test_circle_is_refused(tmp_path):
         )
 
 
-@pytest.mark.parametrize("entry", ["main.js", "live.js"])
+ENTRIES = ("main.js", "live.js", "sweep.js")
+
+
+@pytest.mark.parametrize("entry", ENTRIES)
 def test_script_has_every_module_once_and_ends_no_element(entry):
     script = join_modules(WEB, entry)
     firsts = {path.name: path.read_text().splitlines()[0] for path in WEB.glob("*.js")}
     joined = {name for name, first in firsts.items() if first in script}
-    assert joined >= {"page.js", "run.js", entry}
+    assert joined >= {"run.js", entry}
     assert all(script.count(firsts[name]) == 1 for name in joined)
-    other = join_modules(WEB, "live.js" if entry == "main.js" else "main.js")
-    assert all(first in script or first in other for first in firsts.values())
+    scripts = [join_modules(WEB, each) for each in ENTRIES]
+    assert all(any(first in each for each in scripts) for first in firsts.values())
     assert not re.search("</script|<!--", script, re.IGNORECASE)
 
 
-def types_of_data():
-    """Return the fields of each type in data.js."""
-    blocks = re.findall(r"/\*\*.*?\*/", (WEB / "data.js").read_text(), re.DOTALL)
+def types_of_data(file="data.js"):
+    """Return the fields of each type in a module."""
+    blocks = re.findall(r"/\*\*.*?\*/", (WEB / file).read_text(), re.DOTALL)
     types = {}
     for block in blocks:
         for name in re.findall(r"@typedef \{object\} (\w+)", block):
@@ -90,12 +93,26 @@ def test_data_have_the_fields_that_their_types_name(tmp_path):
     run = make_run(tmp_path)
     write_frames(tmp_path, run.images[:1])
     run = replace(run, stills=[Still("000.png", "Noise", "The first frame.")])
-    data = page_data(tmp_path / "x.html", [run], ())
+    comparison = Comparison(run.differences)
+    data = page_data(tmp_path / "x.html", [run], (), comparison)
     [shown] = data["runs"]
     found = {
         "PageData": data, "RunData": shown, "RunFacts": shown["facts"],
         "TableRow": shown["facts"]["table"][0], "StepData": shown["steps"][0],
         "LinkedFile": shown["files"][0], "StillData": shown["stills"][0],
-        "ChartData": data["charts"][0],
+        "ChartData": data["charts"][0], "ComparisonData": data["comparison"],
     }  # fmt: skip
     assert {name: set(value) for name, value in found.items()} == types_of_data()
+
+
+def test_sweep_data_have_the_fields_that_their_types_name(tmp_path):
+    from sdloop.show.figure.sheet import Side
+    from sdloop.show.page.sweep_data import Grid, sweep_page_data
+
+    from .test_sweep_page import small_run
+
+    sides = Side("a", ("1",)), Side("b", ("2",))
+    grid = Grid(tmp_path, *sides, [[small_run(tmp_path, 2, 0)]], ["seed"], 1)
+    data = sweep_page_data(tmp_path / "x.html", grid, ())
+    found = {"SweepData": data, "SmallRunData": data["runs"][0], "SideData": data["rows"]}
+    assert {name: set(value) for name, value in found.items()} == types_of_data("sweep_data.js")

@@ -11,12 +11,13 @@ from sdloop.job.forecast import estimate
 from sdloop.job.ledger import gigabytes
 from sdloop.job.many.axes import short_keys
 from sdloop.job.many.batch import Texts, calls_alike, loads_alike
-from sdloop.job.many.kept import files_of, is_finished
+from sdloop.job.many.kept import decodes_z0_hat, files_of, is_finished
 from sdloop.job.many.planning import batches_of
 from sdloop.job.many.summary import LARGEST_PX
-from sdloop.job.many.sweep import Sweep
+from sdloop.job.many.sweep import GRID, Sweep
 from sdloop.job.plan import Plan, Prepared, settle
 from sdloop.machine.errors import UserError
+from sdloop.show.page.small import LARGEST_PX as LARGEST_SMALL_PX
 
 if TYPE_CHECKING:
     from sdloop.job.engine import Engine
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 ANIMATION_BYTES, PAGE_BYTES, PICTURE_BYTES = 6.2, 4.8, 2.0
 STRIP_BYTES, FIGURES_BYTES = 4.1, 7.2  # per pixel, in each stage of the strip; in all figures
 LARGEST_PAGE_BYTES = 8_000_000
+SMALL_BYTES = 0.7  # per pixel of a small frame, with its difference and z0_hat
 SUMMARY_BYTES, ROW_BYTES = 15, 330  # per pixel with 5 stages: 3 + 2 + 5 x 2; per row in numbers
 TEXT_BYTES = 2500  # config and manifest
 LISTED = 20  # runs listed by name
@@ -98,6 +100,8 @@ def disk_bytes(plan: Plan, keep: Sequence[str]) -> int:
         size += FIGURES_BYTES * pixels + ROW_BYTES * rows
     if "page" in keep:
         size += min(LARGEST_PAGE_BYTES, PAGE_BYTES * pixels * frames)
+    if GRID in keep:
+        size += SMALL_BYTES * frames * pixels / max(1, -(-max(plan.size) // LARGEST_SMALL_PX)) ** 2
     if export.png_frames and "frames" in keep:
         size += PICTURE_BYTES * pixels * (frames + rows)
     return round(size)
@@ -126,7 +130,8 @@ def _time_line(batches: Sequence[Sequence[Plan]], keep: Sequence[str]) -> str:
             timed[key] = _pace_s(batch, engine)
         call_s, frame_s = timed[key]
         rows = len(plan.table)
-        z0_hats = rows * Z0_HAT_FRAMES[plan.config.decode.z0_hat] if "page" in keep else 0
+        kind = plan.config.decode.z0_hat
+        z0_hats = rows * Z0_HAT_FRAMES[kind] if decodes_z0_hat(plan, keep) else 0
         decoded = rows + 1 + z0_hats
         total_s += rows * call_s + len(batch) * decoded * frame_s * (1 + SHARE_OF_FILES)
     pace = ", ".join(

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from sdloop.job.config import write_config
 from sdloop.job.folder import CONFIG_FILE, MANIFEST_FILE, TRAJECTORY_FILE, RunFiles
+from sdloop.job.many.small_file import SMALL_FILE, save_small
 from sdloop.job.many.summary import SUMMARY_FILE, Summary
+from sdloop.job.many.sweep import GRID
 from sdloop.job.occupancy import clear, holds_config, occupy
 
 if TYPE_CHECKING:
@@ -51,8 +53,14 @@ def files_of(plan: Prepared, keep: Collection[str]) -> list[Path]:
     """
     names = [CONFIG_FILE, MANIFEST_FILE, SUMMARY_FILE]
     names += [TRAJECTORY_FILE] * ("trajectory" in keep)
+    names += [SMALL_FILE] * (GRID in keep)
     shown = RunFiles.of_config(plan.folder, plan.config, len(plan.table), keep)
     return [*(plan.folder / name for name in names), *shown.all]
+
+
+def decodes_z0_hat(plan: Prepared, keep: Collection[str]) -> bool:
+    """Tell whether a run decodes z0_hat, which only pages show and takes half of the decoding."""
+    return plan.config.decode.z0_hat != "off" and ("page" in keep or GRID in keep)
 
 
 def is_finished(plan: Plan, keep: Collection[str]) -> bool:
@@ -77,21 +85,26 @@ def write_run(made: Made, vae: AutoencoderKL, keep: Collection[str], stages: Sta
     from sdloop.job.decoders import Decoders
     from sdloop.job.manifest import write_manifest
     from sdloop.job.present import export_shown, show
+    from sdloop.show.page.small import Small
 
     plan, folder = made.plan, made.plan.folder
     lean = plan
-    if "page" not in keep:  # only the page shows z0_hat, which takes half of the decoding
+    if not decodes_z0_hat(plan, keep):
         decode = plan.config.decode.model_copy(update={"z0_hat": "off"})
         config = plan.config.model_copy(update={"decode": decode})
         lean = replace(plan, config=config, tiny=None)
     with occupy(folder):
         shown = show(lean, made.trajectory, Decoders.of_plan(lean, vae), stages)
         clear(folder)
-        (folder / SUMMARY_FILE).unlink(missing_ok=True)
+        for name in (SUMMARY_FILE, SMALL_FILE):
+            (folder / name).unlink(missing_ok=True)
         write_config(folder / CONFIG_FILE, plan.config)
         if "trajectory" in keep:
             made.trajectory.save(folder / TRAJECTORY_FILE)
         export_shown(plan, folder, shown, stages, keep)
+        if GRID in keep:
+            small = Small.of(shown.images, shown.maps.values, shown.z0_hat)
+            save_small(folder / SMALL_FILE, small)
         summary = Summary.of_run(plan, shown)
         summary.save(folder / SUMMARY_FILE)
         times = {"denoise": made.denoise_ms, **stages.timings_ms}

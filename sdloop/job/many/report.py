@@ -1,4 +1,4 @@
-"""What all runs of a sweep show together: contact sheets and a table."""
+"""What all runs of a sweep show together: contact sheets, a table and a page."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sdloop.job.many.axes import places_of, short_keys
+from sdloop.job.events import Listener, ignore
+from sdloop.job.many.grid import write_grid
+from sdloop.job.many.sides import sides_of
 from sdloop.job.many.summary import SUMMARY_FILE, Summary
 from sdloop.job.many.sweep import Sweep
 from sdloop.machine.files import replacing
 from sdloop.show.figure.figure import ColorBar, color_of
-from sdloop.show.figure.sheet import Side, write_sheet
+from sdloop.show.figure.sheet import write_sheet
 
 if TYPE_CHECKING:
     from sdloop.job.plan import Plan
@@ -31,15 +33,16 @@ def difference_sheet(stage: int) -> str:
     return f"difference_{stage}.png"
 
 
-def write_report(sweep: Sweep, plans: Sequence[Plan]) -> None:
-    """Write the sheets and the table of all runs that exist.
+def write_report(sweep: Sweep, plans: Sequence[Plan], listen: Listener = ignore) -> None:
+    """Write the sheets, the table and the page of all runs that exist.
 
     Args:
         sweep: The sweep.
         plans: Its runs', in order.
+        listen: Is warned of what cannot be made.
 
     Raises:
-        UserError: A run's summary is damaged.
+        UserError: A run's summary or its small pictures are damaged.
     """
     there = [(plan.folder / SUMMARY_FILE).is_file() for plan in plans]
     if not any(there):
@@ -49,16 +52,18 @@ def write_report(sweep: Sweep, plans: Sequence[Plan]) -> None:
         for plan, is_there in zip(plans, there, strict=True):
             yield Summary.load(plan.folder / SUMMARY_FILE) if is_there else None
 
-    _write_sheets(sweep, plans, summaries)
+    files = _write_sheets(sweep, plans, summaries)
     if find_spec("pyarrow") is not None:
         _write_table(sweep, summaries)
+        files.append(TABLE_FILE)
+    write_grid(sweep, plans, files, listen)
 
 
 def _write_sheets(
     sweep: Sweep, plans: Sequence[Plan], summaries: Callable[[], Iterator[Summary | None]]
-) -> None:
-    """Write one sheet of each kind; only one kind's pictures are in memory at a time."""
-    rows, columns, order = _sides(sweep)
+) -> list[str]:
+    """Write one sheet of each kind, with one kind's pictures in memory at a time; name them."""
+    rows, columns, order = sides_of(sweep)
     folder = sweep.folder
 
     def draw(name: str, heading: str, cells: Sequence[Cell], bar: ColorBar | None = None) -> None:
@@ -94,6 +99,7 @@ def _write_sheets(
         number = path.stem.removeprefix("difference_")
         if number.isdecimal() and int(number) >= count:
             path.unlink()
+    return [FINAL_SHEET, COMMITMENT_SHEET, *map(difference_sheet, range(count))]
 
 
 def _at_stage(summary: Summary, stage: int, count: int) -> tuple[int, NDArray[np.float16]]:
@@ -101,26 +107,6 @@ def _at_stage(summary: Summary, stage: int, count: int) -> tuple[int, NDArray[np
     last = len(summary.stages) - 1
     index = round(stage * last / max(1, count - 1))
     return int(summary.stages[index]), summary.differences[index]
-
-
-def _sides(sweep: Sweep) -> tuple[Side, Side, list[list[int]]]:
-    """Return a sheet's row and column labels, and the index of the run in each cell."""
-    across = sweep.axes[sweep.columns]
-    down = [axis for index, axis in enumerate(sweep.axes) if index != sweep.columns]
-    short = short_keys(sweep.keys)
-    columns = Side(short[across.name], tuple(across.labels()))
-    places = places_of(down)
-    labels = [
-        " · ".join(axis.labels()[at] for axis, at in zip(down, place, strict=True))
-        for place in places
-    ]
-    rows = Side(" · ".join(short[axis.name] for axis in down), tuple(labels))
-    index_of = {run.place: index for index, run in enumerate(sweep.runs)}
-    order = []
-    for place in places:
-        before, after = place[: sweep.columns], place[sweep.columns :]
-        order.append([index_of[(*before, at, *after)] for at in range(len(across.values))])
-    return rows, columns, order
 
 
 def _write_table(sweep: Sweep, summaries: Callable[[], Iterator[Summary | None]]) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from sdloop.job.folder import CONFIG_FILE, MANIFEST_FILE
+from sdloop.job.many.small_file import SMALL_FILE
 from sdloop.job.many.summary import SUMMARY_FILE
 from sdloop.job.occupancy import clear
 from sdloop.machine.errors import UserError, reason_of
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
     from sdloop.job.many.sweep import Sweep
     from sdloop.job.plan import Prepared
 
-# what sheets, table and resuming read of a run; of all other files they need only the names
-READ_AGAIN = (CONFIG_FILE, MANIFEST_FILE, SUMMARY_FILE)
+# what sheets, page, table and resuming read of a run; of all other files they need only the names
+READ_AGAIN = (CONFIG_FILE, MANIFEST_FILE, SUMMARY_FILE, SMALL_FILE)
 _OWN_MACHINE = ("file", "local")
 
 
@@ -87,11 +88,12 @@ class Shelf:
         Raises:
             UserError: The URL cannot be read.
         """
-        for name in names:
-            (folder / name).mkdir(parents=True, exist_ok=True)
-        paths = [PurePosixPath(name, file) for name in names for file in READ_AGAIN]
         with self._reported("be read"):
-            self._get(folder, paths)
+            for name in names:
+                (folder / name).mkdir(parents=True, exist_ok=True)
+                there = self._fs.find(f"{self._root}/{name}", maxdepth=1)
+                files = (PurePosixPath(path).name for path in there)
+                self._get(folder, [PurePosixPath(name, it) for it in files if it in READ_AGAIN])
 
     def put_run(self, folder: Path) -> None:
         """Put a run there under its folder's name; before its end it does not count as finished.

@@ -15,6 +15,7 @@ from safetensors.numpy import load, save
 from sdloop.machine.documents import read_file
 from sdloop.machine.errors import UserError, reason_of
 from sdloop.machine.files import replacing
+from sdloop.show.page.small import shrunk
 
 if TYPE_CHECKING:
     from sdloop.job.plan import Plan
@@ -51,12 +52,12 @@ class Summary:
         stages = np.asarray(plan.stages, dtype=np.int64)
         settled = shown.measures.commitment.settled_frame / rows
         factor = -(-max(plan.size) // LARGEST_PX)
-        final = np.rint(_shrink(shown.images[-1:], factor))[0].astype(np.uint8)
+        final = np.rint(shrunk(shown.images[-1:], factor))[0].astype(np.uint8)
         return cls(
             final,
-            _shrink(shown.maps.values[stages], factor).astype(np.float16),
+            shrunk(shown.maps.values[stages], factor).astype(np.float16),
             stages,
-            _shrink(settled[None], factor)[0].astype(np.float16),
+            shrunk(settled[None], factor)[0].astype(np.float16),
             shown.measures.columns(),
         )
 
@@ -91,13 +92,3 @@ class Summary:
         if summary.differences.shape[1:] != size or summary.settled.shape != size:
             raise UserError(f"{path}: is damaged: its pictures differ in size")
         return summary
-
-
-def _shrink(pictures: NDArray[np.generic], factor: int) -> NDArray[np.float32]:
-    """Take the mean of blocks of (factor, factor) pixels; drop incomplete blocks at the edges."""
-    if factor == 1:
-        return pictures.astype(np.float32)
-    count, height, width, *channels = pictures.shape
-    high, wide = height // factor, width // factor
-    cut = pictures[:, : high * factor, : wide * factor].astype(np.float32)
-    return cut.reshape(count, high, factor, wide, factor, *channels).mean(axis=(2, 4))

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from sdloop.model.source import ModelSource
 
 OWN_KEYS = ("sweep", "zip", "keep", "columns")
-KEEPS = ("trajectory", *PARTS)
+GRID = "grid"  # what the sweep's page shows of each run
+KEEPS = ("trajectory", *PARTS, GRID)
 
 
 @dataclass(frozen=True)

@@ -104,7 +104,7 @@ class Sweeper:
                 shelf.put_files(local.folder)  # if that fails, it does at once
             failed = self._make(plans, todo, sweep.keep, stages, shelf) if todo else []
             with stages.stage("report"):
-                write_report(local, plans)
+                write_report(local, plans, self._listen)
                 if shelf is not None:
                     shelf.put_files(local.folder)
         if not failed:

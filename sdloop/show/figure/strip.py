@@ -23,6 +23,7 @@ from sdloop.show.figure.figure import (
 )
 from sdloop.show.film.gif import enlarge
 
+ACCENT = (200, 85, 61)  # of the line where a run left another one
 NARROWEST_COLUMN_PX = 120  # in a narrower one the labels would run into each other
 
 
@@ -50,6 +51,7 @@ def write_strip(
     marks: Sequence[str] = (),
     errors: Sequence[float] = (),
     comment: str = "",
+    fork: int | None = None,
 ) -> None:
     """Draw the stages side by side, each over its difference map.
 
@@ -64,6 +66,7 @@ def write_strip(
         errors: Of each step's difference, root mean square in 8-bit levels, to write under its map
             unless it is 0.
         comment: A text to keep in the file.
+        fork: The row at which the run left another one, whose steps are those before.
     """
     path = as_path(path, "path")
     height, width = (side * scale for side in images.shape[1:3])
@@ -78,7 +81,8 @@ def write_strip(
     bar_space = layout.gap + color_bar_width(layout.small, bar) if color_bar else 0
     top = layout.gap + round(1.7 * text)
     bottom = top + height + layout.gap
-    foot = round(1.9 * layout.small) if any(notes) else 0
+    line_px = round(1.9 * layout.small)
+    foot = line_px * (any(notes) + (fork is not None))
     canvas, draw = new_canvas(
         layout.gap + len(stages) * step + bar_space, bottom + height + layout.gap + foot
     )
@@ -96,7 +100,20 @@ def write_strip(
     if color_bar:
         left = layout.gap + len(stages) * step
         draw_color_bar(canvas, (left, bottom), height, layout.small, bar)
+    if fork is not None:
+        column = sum(stage < fork for stage in stages)
+        left = layout.gap + column * step - layout.gap // 2
+        _draw_fork(draw, left, bottom + height + foot, fork, layout)
     write_canvas(path, canvas, comment)
+
+
+def _draw_fork(draw: ImageDraw.ImageDraw, x: int, bottom: int, row: int, layout: _Layout) -> None:
+    """Draw a line between the other run's steps and the run's own, and say what it is."""
+    draw.line((x, 0, x, bottom - layout.small), ACCENT, max(2, layout.gap // 3))
+    words = f"left the other run at step {row}"
+    half = text_width(words, layout.small) // 2 + 2
+    center = min(max(x, half), draw.im.size[0] - half)
+    draw.text((center, bottom - layout.small // 2), words, INK, font_of(layout.small), anchor="ma")
 
 
 def _note(yellow: float | None, error: float) -> str:

@@ -15,6 +15,7 @@ from sdloop.machine.threads import in_threads
 LOSSLESS = None
 SIXTEENTHS = 16
 QUALITIES = (LOSSLESS, 95, 90, 85, 80, 75, 70, 65, 60, 50, 40, 30, 20, 10)
+Stack = NDArray[np.uint8] | Sequence[NDArray[np.uint8]]
 PROBE_EVERY = 8  # the noise of the first frame costs the most, and is among the probes
 
 
@@ -36,12 +37,15 @@ class Packed:
         return sum(len(file) for stack in self.stacks for file in stack)
 
 
-def pack(stacks: Sequence[NDArray[np.uint8]], budget_bytes: int) -> Packed:
+def pack(
+    stacks: Sequence[Stack], budget_bytes: int, qualities: Sequence[int | None] = QUALITIES
+) -> Packed:
     """Compress pictures at the best quality that fits.
 
     Args:
-        stacks: Each (pictures, H, W) in grey or (pictures, H, W, 3).
+        stacks: Each (pictures, H, W) in grey or (pictures, H, W, 3), or pictures of several sizes.
         budget_bytes: Of all of them together. The lowest quality is taken even if it does not fit.
+        qualities: Those to choose from, the best first.
 
     Returns:
         Lossless files if those fit, else all of one quality.
@@ -51,12 +55,12 @@ def pack(stacks: Sequence[NDArray[np.uint8]], budget_bytes: int) -> Packed:
     def seems_to_fit(quality: int | None) -> bool:
         return _compress(stacks, quality, PROBE_EVERY).size_bytes <= probe_budget_bytes
 
-    best = bisect_left(QUALITIES, True, key=seems_to_fit)
-    for quality in QUALITIES[best:-1]:
+    best = bisect_left(qualities, True, key=seems_to_fit)
+    for quality in qualities[best:-1]:
         packed = _compress(stacks, quality)
         if packed.size_bytes <= budget_bytes:
             return packed
-    return _compress(stacks, QUALITIES[-1])
+    return _compress(stacks, qualities[-1])
 
 
 def compress_exactly(pictures: Iterable[NDArray[np.uint8]]) -> tuple[bytes, ...]:
@@ -85,16 +89,16 @@ def sixteenths_of(
         yield (sixteenths + 8).astype(np.uint8)
 
 
-def _compress(stacks: Sequence[NDArray[np.uint8]], quality: int | None, every: int = 1) -> Packed:
+def _compress(stacks: Sequence[Stack], quality: int | None, every: int = 1) -> Packed:
     """Compress each stack, or only every `every`-th picture of it."""
     encode = partial(compress, quality=quality)
     return Packed(tuple(tuple(in_threads(encode, stack[::every])) for stack in stacks), quality)
 
 
-def _probe_share(stacks: Sequence[NDArray[np.uint8]]) -> float:
+def _probe_share(stacks: Sequence[Stack]) -> float:
     """Tell which share of all pixels the probes are."""
-    probes = sum(stack[::PROBE_EVERY].size for stack in stacks)
-    return probes / sum(stack.size for stack in stacks)
+    probes = sum(picture.size for stack in stacks for picture in stack[::PROBE_EVERY])
+    return probes / sum(picture.size for stack in stacks for picture in stack)
 
 
 def compress(picture: NDArray[np.uint8], quality: int | None) -> bytes:

@@ -17,12 +17,18 @@ from string import Template
 
 from sdloop.machine.files import replacing
 from sdloop.show.page.modules import join_modules
-from sdloop.show.page.page_data import PageRun, page_data, to_json
+from sdloop.show.page.page_data import Comparison, PageRun, page_data, to_json
+from sdloop.show.page.sweep_data import Grid, sweep_page_data
 
 DIRECTIONS = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")  # change direction
 
 
-def write_page(path: Path, runs: Sequence[PageRun], shown_keys: Collection[str] = ()) -> None:
+def write_page(
+    path: Path,
+    runs: Sequence[PageRun],
+    shown_keys: Collection[str] = (),
+    comparison: Comparison | None = None,
+) -> None:
     """Write the page.
 
     Args:
@@ -30,12 +36,27 @@ def write_page(path: Path, runs: Sequence[PageRun], shown_keys: Collection[str] 
         runs: One run, or several to show in step.
         shown_keys: Top-level config keys that change no row. Runs are named by the values that
             differ between them; values of these keys are only marked in the table.
+        comparison: How two runs differ from each other.
     """
-    data = to_json(page_data(path, runs, shown_keys))
+    data = to_json(page_data(path, runs, shown_keys, comparison))
     with replacing(path) as temporary:  # a folder's name may hold bytes that are not UTF-8
         temporary.write_text(
             assemble(_title(runs), data, "main.js"), encoding="utf-8", errors="replace"
         )
+
+
+def write_sweep_page(path: Path, grid: Grid, shown_keys: Collection[str] = ()) -> None:
+    """Write the page of a sweep: all its runs in step, in small pictures.
+
+    Args:
+        path: The HTML file; links to the runs' pages are relative to it.
+        grid: The runs in rows and columns; one at least.
+        shown_keys: Top-level config keys that change no row, and so name no run.
+    """
+    data = to_json(sweep_page_data(path, grid, shown_keys))
+    text = assemble(f"{grid.folder.name} · sdloop", data, "sweep.js", ("page.css", "sweep.css"))
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", errors="replace")
 
 
 def _title(runs: Sequence[PageRun]) -> str:

@@ -31,6 +31,7 @@ COUNTERS = (
 )  # in the table, but no number to chart
 PAGE_BYTES = 7_850_000  # for the data of a single run; the page around them takes about 80,000
 SHARED_PAGE_BYTES = 6_000_000  # for the data of one of several runs
+COMPARISON_BYTES = 2_000_000  # for the differences between two runs
 BASE64_GROWTH = 4 / 3
 
 
@@ -62,6 +63,7 @@ class PageRun:
         schedule: The table that made the run.
         numbers: Of every step: name -> (rows,); those of floating point can be charted.
         stages: The rows that are marked.
+        start_frame: The frame of another run that this one starts from; None for noise.
         files: Names of files in `folder` to link to; the page leaves itself out.
         stills: More pictures.
         small_decoder: Whether a small decoder drew the predictions, not the VAE.
@@ -75,6 +77,7 @@ class PageRun:
     schedule: Table
     numbers: Mapping[str, NDArray[np.number]]
     stages: Sequence[int]
+    start_frame: int | None = None
     files: Sequence[str] = ()
     stills: Sequence[Still] = ()
     small_decoder: bool = False
@@ -89,13 +92,32 @@ class PageRun:
         }
 
 
-def page_data(page: Path, runs: Sequence[PageRun], shown_keys: Collection[str]) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Comparison:
+    """How two runs on a page differ from each other, whose pictures have the same shape.
+
+    Attributes:
+        values: float32 (rows + 1, H, W), the difference between both runs' frames, in 8-bit levels.
+        words: Where their latents part, if they are of one config.
+    """
+
+    values: NDArray[np.float32]
+    words: str | None = None
+
+
+def page_data(
+    page: Path,
+    runs: Sequence[PageRun],
+    shown_keys: Collection[str],
+    comparison: Comparison | None = None,
+) -> dict[str, Any]:
     """Turn runs into what their page holds.
 
     Args:
         page: The HTML file; links lead from here to the runs' files.
         runs: One, or several to be shown in step.
         shown_keys: Top-level config keys that change no row, and so name no run.
+        comparison: How two runs differ from each other.
 
     Returns:
         `PageData` of web/data.js.
@@ -104,9 +126,22 @@ def page_data(page: Path, runs: Sequence[PageRun], shown_keys: Collection[str]) 
     names = dict.fromkeys(name for run in runs for name in run.columns)
     return {
         "runs": [_run_data(run, page, budget_bytes) for run in runs],
+        "comparison": None if comparison is None else _comparison_data(comparison),
         "charts": charts_of(list(names)),
         "viridis": viridis().tolist(),
         "shown_keys": sorted(shown_keys),
+    }
+
+
+def _comparison_data(comparison: Comparison) -> dict[str, Any]:
+    """Put the differences between two runs together, on one scale for all frames."""
+    peak = comparison.values.max()
+    levels = scale_to_indices(comparison.values, np.full(len(comparison.values), peak))
+    packed = pack([levels], int(COMPARISON_BYTES / BASE64_GROWTH))
+    return {
+        "frames": [in_base64(file) for file in packed.stacks[0]],
+        "peak": float(peak),
+        "words": comparison.words,
     }
 
 
@@ -118,7 +153,6 @@ def to_json(data: object) -> str:
 
 def _run_data(run: PageRun, page: Path, budget_bytes: int) -> dict[str, Any]:
     """Put a run together: its pictures get what the words leave of the budget."""
-    way = Path(os.path.relpath(run.folder, page.parent))
     words = {
         "facts": run_facts(
             run.folder.name,
@@ -129,9 +163,10 @@ def _run_data(run: PageRun, page: Path, budget_bytes: int) -> dict[str, Any]:
             list(run.columns),
             run.z0_hat is not None,
             run.small_decoder,
+            run.start_frame,
         ),
         "files": [
-            {"name": name, "href": quote(os.fsencode((way / name).as_posix()))}
+            {"name": name, "href": href_to(page, run.folder / name)}
             for name in run.files
             if run.folder / name != page
         ],
@@ -150,8 +185,8 @@ def _run_data(run: PageRun, page: Path, budget_bytes: int) -> dict[str, Any]:
     if packed.quality is LOSSLESS:  # beside pictures that are not exact they would be lost
         files = compress_exactly(sixteenths_of(run.differences, peaks))
         if packed.size_bytes + sum(map(len, files)) <= pictures_bytes:
-            sixteenths = [_base64(file) for file in files]
-    pictures = [[_base64(file) for file in files] for files in packed.stacks]
+            sixteenths = [in_base64(file) for file in files]
+    pictures = [[in_base64(file) for file in files] for files in packed.stacks]
     return words | _steps(pictures, sixteenths, numbers) | {"quality": packed.quality}
 
 
@@ -191,6 +226,7 @@ def run_facts(
     columns: Sequence[str],
     has_z0_hat: bool,
     small_decoder: bool = False,
+    start_frame: int | None = None,
 ) -> dict[str, Any]:
     """List what is known of a run before its first step.
 
@@ -203,6 +239,7 @@ def run_facts(
         columns: Names of the numbers that each step will have.
         has_z0_hat: Whether each step will have it.
         small_decoder: See `PageRun`.
+        start_frame: See `PageRun`.
 
     Returns:
         `RunFacts` of web/data.js.
@@ -228,6 +265,7 @@ def run_facts(
             for time, base, signal_power, mark in rows
         ],
         "stages": list(stages),
+        "start_frame": start_frame,
         "columns": list(columns),
         "has_z0_hat": has_z0_hat,
         "small_decoder": small_decoder,
@@ -255,7 +293,7 @@ def quick_step(
     """
     peak = difference.max(keepdims=True).reshape(1)
     levels = scale_to_indices(difference[None], peak)[0]
-    files = [_base64(compress(picture, quality)) for picture in (frame, levels, z0_hat)]
+    files = [in_base64(compress(picture, quality)) for picture in (frame, levels, z0_hat)]
     return {
         "frame": files[0],
         "difference": files[1],
@@ -268,7 +306,18 @@ def quick_step(
 
 def quick_picture(picture: NDArray[np.uint8], quality: int) -> str:
     """Compress a picture, (H, W, 3), as the page holds it."""
-    return _base64(compress(picture, quality))
+    return in_base64(compress(picture, quality))
+
+
+def href_to(page: Path, file: Path) -> str:
+    """Write a link from a page to a file."""
+    way = Path(os.path.relpath(file, page.parent))
+    return quote(os.fsencode(way.as_posix()))
+
+
+def in_base64(file: bytes) -> str:
+    """Write a file as text."""
+    return base64.b64encode(file).decode()
 
 
 def _numbers(run: PageRun) -> list[list[float | None]]:
@@ -299,10 +348,5 @@ def _text(value: object) -> str:
 
 def _still_data(folder: Path, still: Still) -> dict[str, str]:
     """Put a still's file into an address."""
-    src = f"data:image/png;base64,{_base64((folder / still.file).read_bytes())}"
+    src = f"data:image/png;base64,{in_base64((folder / still.file).read_bytes())}"
     return {"title": still.title, "caption": still.caption, "src": src}
-
-
-def _base64(file: bytes) -> str:
-    """Write a file as text."""
-    return base64.b64encode(file).decode()

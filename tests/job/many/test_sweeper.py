@@ -92,7 +92,10 @@ def test_all_that_a_single_run_has_is_left_where_nothing_else_is_asked_for(sweep
     alone = Runner(lambda event: None).run(prepare(config)).folder
     ours = sweep.folder / sweep.runs[0].name
     files = {each.name for each in alone.iterdir()}
-    assert {each.name for each in ours.iterdir()} == files | {"summary.safetensors"}
+    assert {each.name for each in ours.iterdir()} == files | {
+        "summary.safetensors",
+        "small.safetensors",
+    }
     for name in files - {"manifest.json", "config.yaml", "index.html", "trajectory.safetensors"}:
         assert (ours / name).read_bytes() == (alone / name).read_bytes(), name
     assert torch.equal(

@@ -65,7 +65,11 @@ export class Charts {
     this.#lines = this.#runs.list.flatMap((run) => this.#linesOf(run, lines));
     element("chart-note", HTMLElement).textContent = note;
     const marks = this.#runs.stages.map((position) => this.#runs.shareOf(position));
-    this.#plot.show(this.#lines, `${label} over the steps`, marks);
+    const forks = this.#runs.list.flatMap((run) => {
+      const { start_frame: frame } = run.facts;
+      return frame === null ? [] : [this.#runs.shareOfFrame(run, frame)];
+    });
+    this.#plot.show(this.#lines, `${label} over the steps`, marks, forks);
     this.point(this.#position);
   }
 

@@ -26,6 +26,7 @@
  * @property {number} width
  * @property {TableRow[]} table
  * @property {number[]} stages  The steps that are marked, counted from 0.
+ * @property {number | null} start_frame  Of another run, from which it starts; null for noise.
  * @property {string[]} columns  Names of the numbers that each step has.
  * @property {boolean} has_z0_hat
  * @property {boolean} small_decoder  Whether a small decoder drew z0_hat, not the VAE.
@@ -79,8 +80,19 @@
  */
 
 /**
+ * How two runs differ from each other.
+ *
+ * @typedef {object} ComparisonData
+ * @property {string[]} frames  The difference between both runs' frames, in grey: 255 stands for
+ *   `peak` in all of them.
+ * @property {number} peak  The largest difference of any frame, in 8-bit levels.
+ * @property {string | null} words  Where the latents of two runs of one config part.
+ */
+
+/**
  * @typedef {object} PageData
  * @property {RunData[]} runs
+ * @property {ComparisonData | null} comparison
  * @property {ChartData[]} charts
  * @property {Color[]} viridis  256 colours, dark to bright.
  * @property {string[]} shown_keys  Top-level config keys that change no row of a run.

@@ -1,5 +1,6 @@
 // A run's pictures on the page: what stands under each, their size, the pixel that is pointed at.
 
+/** @import { ColorMap } from "./pictures.js" */
 /** @import { Pixel, Run } from "./run.js" */
 /** @import { Runs } from "./runs.js" */
 /** @import { Scale } from "./scale.js" */
@@ -8,14 +9,14 @@ import { colorOf, describe } from "./runs.js";
 import { written } from "./text.js";
 
 /** One picture with its caption. */
-class Figure {
+export class Figure {
   #title;
   #paint;
   #note = html("span", { class: "note" });
 
   /**
    * @param {Run} run
-   * @param {"frame" | "difference" | "z0_hat"} kind
+   * @param {"frame" | "difference" | "z0_hat" | "between"} kind
    * @param {string} title
    * @param {(context: CanvasRenderingContext2D, frame: number) => string | null} paint  Says what it
    *   painted, or returns null where there is nothing to paint.
@@ -78,6 +79,18 @@ class Figure {
   }
 }
 
+/**
+ * Draw all colours of a map, dark to bright.
+ *
+ * @param {ColorMap} colors
+ */
+export function colorBar(colors) {
+  const bar = html("canvas", { width: 256, height: 1, class: "bar", "aria-hidden": "true" });
+  const levels = Uint8Array.from({ length: 256 }, (_, level) => level);
+  colors.paint(contextOf(bar), levels, 1);
+  return bar;
+}
+
 /** One run: its name, where it stands, and its figures. */
 export class RunView {
   #run;
@@ -90,6 +103,7 @@ export class RunView {
    */
   constructor(runs, run, scale) {
     this.#run = run;
+    this.run = run;
     this.figures = [
       this.#frameFigure(),
       this.#differenceFigure(scale),
@@ -137,13 +151,7 @@ export class RunView {
       run.colors.paint(context, step.levels, yellow > 0 ? step.peak / yellow : 0);
       return `frame ${frame} against frame ${frame - 1}`;
     });
-    const bar = html("canvas", { width: 256, height: 1, class: "bar", "aria-hidden": "true" });
-    run.colors.paint(
-      contextOf(bar),
-      Uint8Array.from({ length: 256 }, (_, level) => level),
-      1,
-    );
-    const ends = [html("span", { class: "note" }, "0"), bar, brightest];
+    const ends = [html("span", { class: "note" }, "0"), colorBar(run.colors), brightest];
     const row = html("span", { class: "bar-ends" }, ...ends);
     figure.caption.append(html("span", { class: "scale" }, row));
     return figure;

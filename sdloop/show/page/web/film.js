@@ -14,8 +14,8 @@ export function paintFilm(canvas, runs) {
   canvas.height = Math.round(canvas.clientHeight * window.devicePixelRatio);
   const context = contextOf(canvas);
   context.imageSmoothingQuality = "high";
-  const height = canvas.height / runs.list.length;
-  for (const [number, run] of runs.list.entries()) {
+  const height = canvas.height / runs.filmed.length;
+  for (const [number, run] of runs.filmed.entries()) {
     for (let position = 0; position <= runs.last; position++) {
       const left = Math.round((position * canvas.width) / runs.positions);
       const right = Math.round(((position + 1) * canvas.width) / runs.positions);

@@ -1,5 +1,6 @@
 // How the pictures are laid out.
 
+/** @import { ComparisonView } from "./comparison.js" */
 /** @import { RunView } from "./figures.js" */
 /** @import { Runs } from "./runs.js" */
 import { element } from "./dom.js";
@@ -13,7 +14,7 @@ const IN_VIEW = { one: 0.55, several: 0.62 }; // the share of the window's heigh
  * as a table, a run a row or a run a column, whichever gives the larger pictures.
  *
  * @param {Runs} runs
- * @param {RunView[]} views
+ * @param {(RunView | ComparisonView)[]} views
  */
 export function arrange(runs, views) {
   const root = element("runs", HTMLElement);

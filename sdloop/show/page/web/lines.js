@@ -125,8 +125,9 @@ export class LinePlot {
    * @param {Line[]} lines
    * @param {string} label
    * @param {number[]} marks  Shares of the width that are marked.
+   * @param {number[]} forks  Shares of the width where runs left others.
    */
-  show(lines, label, marks) {
+  show(lines, label, marks, forks = []) {
     const { clientWidth: width, clientHeight: height } = this.#holder;
     const values = lines.flatMap((line) => line.points.map(([, value]) => value));
     const axes = new Axes(
@@ -144,6 +145,10 @@ export class LinePlot {
     const stages = marks.map((share) =>
       svg("line", { x1: axes.x(share), x2: axes.x(share), y2: height, class: "stage" }),
     );
+    const left = forks.flatMap((share) => [
+      svg("line", { x1: axes.x(share), x2: axes.x(share), y2: height, class: "fork" }),
+      svg("text", { x: axes.x(share) + 4, y: 11, class: "tick fork" }, "fork"),
+    ]);
     const grid = roundNumbers(axes.low, axes.high, 3).flatMap((value) => [
       svg("line", { x2: width, y1: axes.y(value), y2: axes.y(value), class: "grid" }),
       svg("text", { x: 2, y: axes.y(value) - 4, class: "tick" }, written(value)),
@@ -158,6 +163,7 @@ export class LinePlot {
     this.#picture.setAttribute("aria-label", label);
     this.#picture.replaceChildren(
       ...stages,
+      ...left,
       ...grid,
       this.#cursor,
       ...paths,

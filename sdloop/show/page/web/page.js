@@ -1,5 +1,6 @@
 // The page: where it stands, and what follows from that.
 
+/** @import { ComparisonView } from "./comparison.js" */
 /** @import { ChartData } from "./data.js" */
 /** @import { Pixel, Run } from "./run.js" */
 /** @import { Runs } from "./runs.js" */
@@ -16,6 +17,7 @@ const REDRAW_MS = 250;
 /** All that moves with the steps; `update` shows it for the first time. */
 export class Page {
   #runs;
+  /** @type {(RunView | ComparisonView)[]} */
   #views;
   #transport;
   #charts;
@@ -37,12 +39,14 @@ export class Page {
    * @param {object} [options]
    * @param {number | null} [options.begin]  The first position; null lets the address say it.
    * @param {(() => void) | undefined} [options.onMove]  Called when another frame is shown.
+   * @param {ComparisonView | null} [options.comparison]  Of the two runs.
    */
-  constructor(runs, charts, { begin = null, onMove } = {}) {
+  constructor(runs, charts, { begin = null, onMove, comparison = null } = {}) {
     this.#runs = runs;
     this.#onMove = onMove;
     const scale = new Scale(runs);
     this.#views = runs.list.map((run) => new RunView(runs, run, scale));
+    if (comparison) this.#views.push(comparison);
     element("runs", HTMLElement).append(...this.#views.map((view) => view.root));
     scale.wire(() => this.#go(this.#position));
     this.#transport = new Transport(runs, (position) => this.#go(position));
@@ -110,9 +114,7 @@ export class Page {
   /** @param {number} position */
   #go(position) {
     this.#position = Math.max(0, Math.min(position, this.#runs.last));
-    for (const [number, run] of this.#runs.list.entries()) {
-      this.#views[number]?.show(this.#runs.frameOf(run, this.#position));
-    }
+    for (const view of this.#views) view.show(this.#runs.frameOf(view.run, this.#position));
     this.#transport.point(this.#position);
     this.#charts.point(this.#position);
     this.#pixelPanel.point(this.#position);

@@ -57,6 +57,7 @@ export class Runs {
     this.list = list;
     this.first = first;
     this.several = list.length > 1;
+    this.longest = longest;
     this.positions = longest.rows + 1;
     this.stages = longest.facts.stages.map((row) => row + 1);
     this.#shownKeys = new Set(shownKeys);
@@ -68,6 +69,25 @@ export class Runs {
   /** @param {string} key */
   #differs(key) {
     return new Set(this.list.map((run) => run.config.get(key))).size > 1;
+  }
+
+  /** The size of the runs' pictures, in pixels. */
+  get size() {
+    return { width: this.first.facts.width, height: this.first.facts.height };
+  }
+
+  /**
+   * How runs with different numbers of steps go together, in words.
+   *
+   * @returns {string}
+   */
+  get pace() {
+    return this.several ? "each at the same share of its steps; the longest sets the pace" : "";
+  }
+
+  /** The runs whose frames the film under the scrubber shows. */
+  get filmed() {
+    return this.list;
   }
 
   /** The last position that a frame has come for. */
@@ -82,14 +102,23 @@ export class Runs {
   }
 
   /**
+   * Return the frame that a run will show at a position, once it has come.
+   *
+   * @param {Run} run
+   * @param {number} position
+   */
+  plannedFrameOf(run, position) {
+    return Math.round((position * run.rows) / (this.positions - 1));
+  }
+
+  /**
    * Return the frame that a run shows at a position: the last one so far if that has not come yet.
    *
    * @param {Run} run
    * @param {number} position
    */
   frameOf(run, position) {
-    const frame = Math.round((position * run.rows) / (this.positions - 1));
-    return Math.min(frame, run.steps.length);
+    return Math.min(this.plannedFrameOf(run, position), run.steps.length);
   }
 
   /**
@@ -122,6 +151,17 @@ export class Runs {
   }
 
   /**
+   * Say where a position is.
+   *
+   * @param {number} position
+   */
+  describe(position) {
+    if (!this.several) return describe(this.first, position);
+    const last = this.positions - 1;
+    return `Position ${position} of ${last}, ${percent(position / last)} of the way.`;
+  }
+
+  /**
    * Name a run by what sets it apart.
    *
    * @param {Run} run
@@ -146,6 +186,7 @@ export function describe(run, frame) {
   const row = run.facts.table[step];
   if (!row) return `Frame 0 of ${run.rows}: pure noise, before the first step.`;
   const { timestep, base_frame: base, signal_power: signal, mark } = row;
+  const isOthers = frame <= (run.facts.start_frame ?? 0);
   const words = {
     "": "",
     tries: " This step only tries: no later one goes on from its frame.",
@@ -154,6 +195,7 @@ export function describe(run, frame) {
   };
   return (
     `Frame ${frame} of ${run.rows}, made by step ${step} at timestep ${timestep}: ` +
-    `${percent(signal)} signal and ${percent(1 - signal)} noise, by power.${words[mark]}`
+    `${percent(signal)} signal and ${percent(1 - signal)} noise, by power.${words[mark]}` +
+    (isOthers ? " It is the other run’s frame." : "")
   );
 }

@@ -4,8 +4,6 @@
 import { element, html } from "./dom.js";
 import { paintFilm } from "./film.js";
 import { markFilm, noteMarks } from "./marks.js";
-import { describe } from "./runs.js";
-import { percent } from "./text.js";
 
 const FILM_PX = 44;
 const FILMS_PX = { least: 56, each: 22 }; // of several runs
@@ -38,7 +36,6 @@ export class Transport {
     element("on", HTMLElement).addEventListener("click", () => this.scrub(this.#position + 1));
     document.addEventListener("keydown", this.#keys);
     this.#makeStages();
-    markFilm(element("marks", HTMLElement), runs);
     noteMarks(element("marks-note", HTMLElement), runs);
   }
 
@@ -66,12 +63,13 @@ export class Transport {
 
   /** Draw the film again: at another width, or with more steps. */
   update() {
-    const { several, list, positions } = this.#runs;
+    const { several, filmed, positions } = this.#runs;
     const track = element("track", HTMLElement);
-    const film = several ? Math.max(FILMS_PX.least, FILMS_PX.each * list.length) : FILM_PX;
+    const film = several ? Math.max(FILMS_PX.least, FILMS_PX.each * filmed.length) : FILM_PX;
     track.style.setProperty("--film", `${film}px`);
     track.style.setProperty("--cell", `${track.clientWidth / positions}px`);
     paintFilm(element("film", HTMLCanvasElement), this.#runs);
+    markFilm(element("marks", HTMLElement), this.#runs);
   }
 
   /**
@@ -81,21 +79,13 @@ export class Transport {
    */
   point(position) {
     this.#position = position;
-    const words = this.#words(position);
+    const words = this.#runs.describe(position);
     this.#readout.textContent = words;
     this.#scrubber.value = String(position);
     this.#scrubber.setAttribute("aria-valuetext", words);
     for (const button of this.#stages.querySelectorAll("button")) {
       button.toggleAttribute("aria-current", Number(button.value) === position);
     }
-  }
-
-  /** @param {number} position */
-  #words(position) {
-    const { several, first, positions } = this.#runs;
-    if (!several) return describe(first, position);
-    const last = positions - 1;
-    return `Position ${position} of ${last}, ${percent(position / last)} of the way.`;
   }
 
   /**

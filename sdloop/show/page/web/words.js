@@ -1,5 +1,6 @@
 // The words around the pictures: what was run, with which values, and what it left behind.
 
+/** @import { LinkedFile } from "./data.js" */
 /** @import { Runs } from "./runs.js" */
 import { element, html } from "./dom.js";
 import { wordsFor } from "./runs.js";
@@ -26,9 +27,20 @@ export function writeHeader(runs) {
   if (!runs.differing.has("model")) {
     words.unshift(`model ${apart(config.get("model")?.split("/").pop() ?? "–")}`);
   }
-  words.push(`${facts.width} × ${facts.height} px`);
-  if (runs.several) words.push("each at the same share of its steps; the longest sets the pace");
-  element("facts", HTMLElement).replaceChildren(...words.map((word) => html("span", {}, word)));
+  words.push(`${runs.size.width} × ${runs.size.height} px`);
+  const pace = html("span", { id: "pace" });
+  const spans = words.map((word) => html("span", {}, word));
+  element("facts", HTMLElement).replaceChildren(...spans, pace);
+  writePace(runs);
+}
+
+/**
+ * Say how runs with different numbers of steps go together.
+ *
+ * @param {Runs} runs
+ */
+export function writePace(runs) {
+  element("pace", HTMLElement).textContent = runs.pace;
 }
 
 /**
@@ -65,6 +77,19 @@ function valuesTable({ list, keys, differing }) {
 }
 
 /**
+ * Link files.
+ *
+ * @param {LinkedFile[]} files
+ * @param {...HTMLElement} before  Stand first.
+ */
+export function writeFileList(files, ...before) {
+  const links = files.map((file) =>
+    html("li", {}, html("a", { href: file.href, download: "" }, file.name)),
+  );
+  return html("ul", {}, ...before, ...links);
+}
+
+/**
  * Link the runs' files, and say whether the pictures are exact.
  *
  * @param {Runs} runs
@@ -77,10 +102,7 @@ export function writeFiles({ list, several }) {
   element("file-lists", HTMLElement).append(
     ...linked.map(({ facts, data }) => {
       const name = several ? [html("li", { class: "note" }, facts.name)] : [];
-      const links = data.files.map((file) =>
-        html("li", {}, html("a", { href: file.href, download: "" }, file.name)),
-      );
-      return html("ul", {}, ...name, ...links);
+      return writeFileList(data.files, ...name);
     }),
   );
   const qualities = list.map((run) => run.data.quality).filter((quality) => quality !== null);
