@@ -51,15 +51,20 @@ def table_of_readme():
 
 
 def licence_of(distribution):
-    """Return what a distribution's metadata says of its licence, in a few words."""
+    """Return what a distribution says of its licence, in a few words: in metadata or in a file."""
     fields = distribution.metadata
     classifiers = [
         text.split("::")[-1].strip()
         for text in fields.get_all("Classifier", [])
         if text.startswith("License ::")
     ]
-    named = fields.get("License-Expression") or ", ".join(classifiers)
-    return named or fields.get("License", "").splitlines()[0]
+    named = fields.get("License-Expression") or ", ".join(classifiers) or fields.get("License")
+    if not named:
+        [path] = [
+            each for each in distribution.files if each.name in fields.get_all("License-File")
+        ]
+        named = distribution.locate_file(path).read_text()
+    return named.splitlines()[0]
 
 
 @pytest.mark.parametrize("name", ALL)
