@@ -548,15 +548,15 @@ def test_stable_diffusion_configs_are_valid(path, model_folder, capsys):
 def test_folder_of_an_older_run_is_rendered_and_found_finished(tiny_config, tmp_path, capsys):
     assert run_module.main([str(tiny_config)]) == 0
     path = tmp_path / "run/config.yaml"
-    path.write_text(path.read_text().replace("decode:\n", "capture: []\ndecode:\n"))
-    before = contents(tmp_path / "run")
+    path.write_text(path.read_text().replace("capture: []\n", "capture: [eps_cond]\n"))
+    before = contents(tmp_path / "run") | {"config.yaml": None}
     assert run_module.main([str(tiny_config)]) == 0
     assert "is finished" in capsys.readouterr().err
     assert render_module.main([str(tmp_path / "run")]) == 0
-    assert contents(tmp_path / "run") == before
-    path.write_text(path.read_text() + "capture: [words]\n")
+    assert contents(tmp_path / "run") | {"config.yaml": None} == before
+    path.write_text(path.read_text().replace("capture: []\n", "capture: [words]\n"))
     assert render_module.main([str(tmp_path / "run")]) == 2
-    assert "capture: unknown key" in capsys.readouterr().err
+    assert "capture.0 = 'words': must be 'attention'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("block", [0, 1])

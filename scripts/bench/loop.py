@@ -22,7 +22,8 @@ from sdloop.model.find import find
 from sdloop.model.networks import load
 from sdloop.model.predictor import UNetPredictor
 from sdloop.model.text import encode_prompts
-from sdloop.sampler.loop import Predict, collect, initial_noise, walk
+from sdloop.sampler.answer import Predict
+from sdloop.sampler.loop import collect, initial_noise, walk
 from sdloop.sampler.methods import make_table
 from sdloop.sampler.scheduler_config import read_settings
 

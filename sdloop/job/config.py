@@ -196,6 +196,9 @@ class RunConfig(_Frozen):
     guidance_scale: Annotated[float, Field(ge=1, le=100)] = 7.5
     guidance_rescale: Annotated[float, Field(ge=0, le=1)] = 0.0
     scheduler: SchedulerConfig = SchedulerConfig()
+    capture: Annotated[tuple[Literal["attention"], ...], BeforeValidator(_listed)] = Field(
+        default=(), strict=False
+    )
     device: Device = "auto"
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
     compile: bool = False
@@ -209,6 +212,11 @@ class RunConfig(_Frozen):
     def guided(self) -> bool:
         """Tell whether the network evaluates both halves, [uncond, cond]."""
         return self.guidance_scale != 1
+
+    @property
+    def captures_attention(self) -> bool:
+        """Tell whether the maps of cross-attention are kept."""
+        return "attention" in self.capture
 
     @property
     def first_row(self) -> int:

@@ -110,10 +110,10 @@ def _checked(
 
 
 def _drop_capture(values: dict[str, Any]) -> None:
-    """Drop a key of older runs' configs: every trajectory now gives what it asked for."""
+    """Drop what older runs' configs asked for, and every trajectory now gives."""
     asked = values.get("capture")
-    if isinstance(asked, list) and all(name in DROPPED_CAPTURES for name in asked):
-        del values["capture"]
+    if isinstance(asked, list):
+        values["capture"] = [name for name in asked if name not in DROPPED_CAPTURES]
 
 
 def _read_text(path: Path) -> str:

@@ -11,15 +11,16 @@ from torch import Tensor
 
 from sdloop.model.networks import Models, compile_networks, load
 from sdloop.model.weight_files import hash_weights
+from sdloop.sampler.answer import Answer, Predict, Replay
 from sdloop.sampler.earlier import NOTHING_EARLIER, Earlier
 from sdloop.sampler.graph import GraphWalker
-from sdloop.sampler.loop import Replay, Step, walk
+from sdloop.sampler.loop import Step, walk
 
 if TYPE_CHECKING:
     import torch
 
     from sdloop.job.plan import Plan
-    from sdloop.model.family import Conditioning, Family
+    from sdloop.model.family import Conditioning, Family, Predictor
     from sdloop.sampler.step import Number
     from sdloop.sampler.table import Table
 
@@ -72,9 +73,10 @@ class Engine:
         conditioning: Conditioning,
         guidance_scale: Number,
         noise: Tensor | None = None,
-        returned: Sequence[Tensor] = (),
+        known: Sequence[Answer] = (),
         guidance_rescale: float = 0.0,
         earlier: Earlier = NOTHING_EARLIER,
+        keep_attention: bool = False,
     ) -> Iterator[Step]:
         """Walk the table's rows.
 
@@ -89,10 +91,11 @@ class Engine:
                 sample its own.
             noise: float32 (rows, samples, channels, h, w), on the networks' device; None if the
                 table adds none.
-            returned: What the network returned in the first rows of this very walk, if known;
-                these rows do not call it again.
+            known: What the network gave in the first rows of this very walk; these rows do not
+                call it again.
             guidance_rescale: phi of `guide`; 0 rescales nothing.
             earlier: The first row, and what those before it left; by default all are walked.
+            keep_attention: Let the steps carry the maps of `Family.attention_shapes`.
 
         Yields:
             One step per row, from the first one on.
@@ -102,15 +105,22 @@ class Engine:
         """
         timesteps = table.timesteps.tolist()
         shortcuts = self._graph is None and not self.compiled
-        predict = self.family.predictor(self.models, conditioning, timesteps, shortcuts)
+        predict = self.family.predictor(
+            self.models, conditioning, timesteps, shortcuts, keep_attention
+        )
         if self._graph is not None:
             steps = self._graph.walk(
-                predict, table, z, guidance_scale, noise, returned, guidance_rescale, earlier
+                predict, table, z, guidance_scale, noise, known, guidance_rescale, earlier
             )
         else:
-            replay = Replay(predict, returned, z.device, earlier.row)
+            replay = Replay(_answering(predict), known, z.device, earlier.row)
             steps = walk(replay, table, z, guidance_scale, noise, guidance_rescale, earlier)
         for step in steps:
             if self.weights_sha256.done():
                 self.weights_sha256.result()
             yield step
+
+
+def _answering(predict: Predictor) -> Predict:
+    """Let a predictor's calls give what else they leave behind, too."""
+    return lambda z, row: Answer(predict(z, row), predict.captured())

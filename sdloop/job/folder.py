@@ -13,6 +13,7 @@ from sdloop.job.config_file import load_config
 from sdloop.machine.files import as_path
 from sdloop.show.file_names import (
     ANIMATIONS,
+    ATTENTION_FILE,
     COMMITMENT_FILE,
     DIFFERENCES_FOLDER,
     FORMATS,
@@ -71,6 +72,7 @@ class RunFiles:
             "page": [PAGE_FILE],
         }
         by_part["measures"] += [GUIDANCE_FILE] * config.guided
+        by_part["measures"] += [ATTENTION_FILE] * config.captures_attention
         linked = [folder / name for part in by_part if part in parts for name in by_part[part]]
         frames = []
         if config.export.png_frames and "frames" in parts:
@@ -82,7 +84,8 @@ class RunFiles:
     def ever_in(cls, folder: Path) -> RunFiles:
         """Name all files that any config may have written to a folder."""
         animations = [animation_file(name, suffix) for suffix in FORMATS for name in ANIMATIONS]
-        measured = (STEPS_FILE, COMMITMENT_FILE, FREQUENCY_FILE, PATH_FILE, GUIDANCE_FILE)
+        figures = (COMMITMENT_FILE, FREQUENCY_FILE, PATH_FILE, GUIDANCE_FILE, ATTENTION_FILE)
+        measured = (STEPS_FILE, *figures)
         return cls(
             tuple(folder / name for name in (*animations, STRIP_FILE, *measured, PAGE_FILE)),
             tuple(

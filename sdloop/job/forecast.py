@@ -55,11 +55,13 @@ class _Shapes:
     scale: int
     drawn: int  # stages in the strip
     noisy: bool  # whether rows add fresh noise
+    captured_bytes: int  # of the maps of attention of one row
 
     @property
     def kept_bytes(self) -> int:
         """Return the bytes of all that the loop keeps."""
-        return 4 * self.latents * self.samples * (self.rows * self.stacks + 1)
+        stacks = 4 * self.latents * (self.rows * self.stacks + 1)
+        return self.samples * (stacks + self.rows * self.captured_bytes)
 
     @property
     def fresh_bytes(self) -> int:
@@ -94,7 +96,10 @@ def estimate(plan: Plan, samples: int = 1, quick: bool = False) -> list[Ledger]:
     on_cuda, halves = plan.device.type == "cuda", 1 + plan.guided
     shapes, family, place = _shapes_of(plan, samples), plan.source.family, (plan.device, plan.dtype)
     latent = plan.latent_shape
-    active = family.loop_bytes(plan.source, (samples, *latent), plan.guided, *place, quick)
+    captures = plan.config.captures_attention
+    active = family.loop_bytes(
+        plan.source, (samples, *latent), plan.guided, *place, quick, captures
+    )
     stack = (shapes.frames, *latent)
     decoding = _decoding_bytes(plan, stack, quick)
     weight_bytes, file_bytes = family.weight_bytes(plan.source, plan.dtype)
@@ -104,8 +109,8 @@ def estimate(plan: Plan, samples: int = 1, quick: bool = False) -> list[Ledger]:
     stages = _device_stages(shapes, active, decoding, on_cuda)
     host_always = {"libraries": LIBRARIES_BYTES, "slack": SLACK_BYTES}
     host_stages = _host_stages(shapes, file_bytes, on_cuda)
-    carried_on = halves * samples * shapes.rows * shapes.latents * plan.dtype.itemsize
-    host_stages["denoise"] += carried_on
+    answer_bytes = halves * shapes.latents * plan.dtype.itemsize + shapes.captured_bytes
+    host_stages["denoise"] += samples * shapes.rows * answer_bytes  # of a run that carries on
     if plan.config.start.run is not None:
         host_stages["denoise"] += shapes.kept_bytes  # the run that it starts from
         for stage in ("decode", "measure", "export"):  # where that one is shown beside it
@@ -160,7 +165,12 @@ def no_room_for_loop(plan: Plan, free_bytes: int | None) -> OutOfMemory:
         kept = stacks * (high * wide) // (height * width)
         smaller = (1, channels, high // factor, wide // factor)
         looping = plan.source.family.loop_bytes(
-            plan.source, smaller, plan.guided, plan.device, plan.dtype
+            plan.source,
+            smaller,
+            plan.guided,
+            plan.device,
+            plan.dtype,
+            keep_attention=plan.config.captures_attention,
         )
         return looping + kept
 
@@ -185,6 +195,7 @@ def _shapes_of(plan: Plan, samples: int) -> _Shapes:
         scale=plan.scale,
         drawn=len(plan.stages),
         noisy=plan.table.noisy,
+        captured_bytes=plan.captured_bytes,
     )
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +50,8 @@ class Prepared:
         mask: Where the object is, bool (H, W); None guesses it from the last frame.
         correction: What is not taken to the letter of the model's configs, in one line.
         tiny: The small decoder of the z0_hats; None where the VAE decodes them, or nobody does.
+        attention_shapes: Name -> (tokens, h, w) of the maps of cross-attention that each row
+            leaves behind; empty if they are not wanted.
     """
 
     config: RunConfig
@@ -63,6 +66,12 @@ class Prepared:
     mask: NDArray[np.bool_] | None
     correction: str | None
     tiny: TinySource | None
+    attention_shapes: Mapping[str, tuple[int, int, int]]
+
+    @property
+    def captured_bytes(self) -> int:
+        """Return the bytes of the maps that each row leaves behind, in float16."""
+        return sum(2 * prod(shape) for shape in self.attention_shapes.values())
 
 
 @dataclass(frozen=True)
@@ -137,19 +146,21 @@ def prepare(config: RunConfig, source: ModelSource | None = None) -> Prepared:
         "scheduler": config.scheduler.model_copy(update=written),
         "export": export.model_copy(update={"scale": scale}),
     }
+    latent_shape = (source.latent_channels, size[0] // factor, size[1] // factor)
     prepared = Prepared(
         config=config.model_copy(update=settled),
         source=source,
         table=table,
         folder=expanded(config.output, "output"),
         size=size,
-        latent_shape=(source.latent_channels, size[0] // factor, size[1] // factor),
+        latent_shape=latent_shape,
         guided=config.guided,
         scale=scale,
         stages=stages,
         mask=mask,
         correction=correction_of(config, source),
         tiny=_tiny(config, source),
+        attention_shapes=_attention_shapes(config, source, latent_shape),
     )
     if config.start.run is None or config.start.trajectory_sha256 is not None:
         return prepared  # a run that is saved needs its origin no more, unless it carries on
@@ -209,6 +220,20 @@ def _tiny(config: RunConfig, source: ModelSource) -> TinySource | None:
     if config.decode.z0_hat != "tiny":
         return None
     return find_tiny(source, config.decode.tiny)
+
+
+def _attention_shapes(
+    config: RunConfig, source: ModelSource, latent_shape: tuple[int, int, int]
+) -> Mapping[str, tuple[int, int, int]]:
+    """List the maps that a run keeps; refuse what cannot be kept."""
+    if not config.captures_attention:
+        return {}
+    if config.compile:
+        raise UserError("capture = attention: not with compile = true; set compile=false")
+    shapes = source.family.attention_shapes(source, latent_shape)
+    if not shapes:
+        raise UserError(f"capture = attention: model {source.name} does not attend to the prompt")
+    return shapes
 
 
 def _check_stages(config: RunConfig, rows: int) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sdloop.job.config import SHOWN_KEYS, comment_of
 from sdloop.job.folder import PAGE_FILE, PARTS, TRAJECTORY_FILE, RunFiles
-from sdloop.show.file_names import DIFFERENCES_FOLDER, FRAMES_FOLDER, STRIP_FILE
+from sdloop.show.file_names import ATTENTION_FILE, DIFFERENCES_FOLDER, FRAMES_FOLDER, STRIP_FILE
 
 if TYPE_CHECKING:
     import numpy as np
@@ -194,6 +194,7 @@ def export_shown(
     from sdloop.show.figure.measures import write_measures
     from sdloop.show.figure.png import write_frames
     from sdloop.show.figure.strip import write_strip
+    from sdloop.show.figure.words import write_words
     from sdloop.show.film.animation import write_animations
     from sdloop.show.page.page import write_page
     from sdloop.show.page.page_data import Comparison
@@ -220,6 +221,9 @@ def export_shown(
         if "measures" in parts:
             measures, final = shown.measures, images[-1]
             write_measures(folder, measures, final, plan.stages, scale, plan.guided, comment)
+            if measures.words is not None:
+                path = folder / ATTENTION_FILE
+                write_words(path, measures.words, images, plan.stages, comment)
         if export.png_frames and "frames" in parts:
             write_frames(folder / FRAMES_FOLDER, images, comment=comment)
             write_frames(folder / DIFFERENCES_FOLDER, maps.indices, viridis(), comment)
@@ -250,6 +254,7 @@ def page_run(plan: Plan, folder: Path, shown: Shown) -> PageRun:
         numbers=shown.measures.columns(),
         stages=plan.stages,
         start_frame=plan.config.start.frame,
+        words=shown.measures.words,
         files=files,
         stills=[still for still in stills_of(shown.measures) if (folder / still.file).exists()],
     )

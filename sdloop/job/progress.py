@@ -1,7 +1,7 @@
 """Finished rows on disk while a loop is running, so that a killed run can carry on.
 
-For each row the file keeps what the network returned, bit for bit. The loop recomputes the rest
-from that, in next to no time compared with the network.
+For each row the file keeps what the network gave, bit for bit. The loop recomputes the rest from
+that, in next to no time compared with the network.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from torch import Tensor
 from sdloop.machine.documents import parse_json
 from sdloop.machine.errors import UserError
 from sdloop.machine.files import naming
+from sdloop.sampler.answer import Answer
 
 if TYPE_CHECKING:
     from sdloop.sampler.loop import Step
@@ -38,8 +39,7 @@ class Progress:
     or damaged ends the file: it and all that follow are computed again.
 
     Attributes:
-        returned: What the network returned in the first rows, which the file held already, on
-            the CPU.
+        known: What the network gave in the first rows, which the file held already, on the CPU.
     """
 
     def __init__(
@@ -49,6 +49,7 @@ class Progress:
         rows: range,
         shape: Sequence[int],
         dtype: torch.dtype,
+        captured: Mapping[str, Sequence[int]] | None = None,
     ) -> None:
         """Read the rows of a file and continue it, or start a new one.
 
@@ -59,24 +60,36 @@ class Progress:
             rows: The rows that the run walks.
             shape: The shape of what the network returns, (2 batch or batch, channels, h, w).
             dtype: The dtype of what the network returns.
+            captured: Name -> shape, of what its calls leave behind beside that, in float16.
 
         Raises:
             OSError: The file cannot be written.
         """
-        self._path, self._rows, self._shape, self._dtype = path, rows, tuple(shape), dtype
-        self._header = _header_of({**facts, "shape": list(shape), "dtype": str(dtype)})
+        self._path, self._rows = path, rows
+        self._captured = dict(captured or {})
+        parts = [(shape, dtype), *((it, torch.float16) for it in self._captured.values())]
+        self._parts = [(torch.Size(sides), kind) for sides, kind in parts]
+        kept = {name: list(sides) for name, sides in self._captured.items()}
+        self._header = _header_of(
+            {
+                **facts,
+                "shape": list(shape),
+                "dtype": str(dtype),
+                **({"captured": kept} if kept else {}),
+            }
+        )
         self._pool = ThreadPoolExecutor(1)
         self._writes: list[Future[None]] = []
         with naming(path):
-            self.returned = self._read()
+            self.known = self._read()
             self._file = self._begin()
 
     def keep(self, steps: Iterable[Step]) -> Iterator[Step]:
         """Write the rows of a walk that the file does not hold yet.
 
         Args:
-            steps: The walk's, from its first row on. `returned` must stay unchanged; the device
-                need not have computed it yet.
+            steps: The walk's, from its first row on. What the network gave must stay unchanged;
+                the device need not have computed it yet.
 
         Yields:
             The same steps.
@@ -84,20 +97,20 @@ class Progress:
         Raises:
             OSError: An earlier row could not be written.
         """
-        known = set(self._rows[: len(self.returned)])
+        known = set(self._rows[: len(self.known)])
         for step in steps:
             if step.row not in known:
-                self._add(step.row, step.returned)
+                self._add(step.row, step.answer)
             yield step
 
-    def _add(self, row: int, output: Tensor) -> None:
+    def _add(self, row: int, answer: Answer) -> None:
         """Queue one more row for writing."""
         self._raise_if_failed()
-        ready = None
-        if output.is_cuda:
+        ready, device = None, answer.returned.device
+        if device.type == "cuda":
             ready = torch.cuda.Event()
-            ready.record(torch.cuda.current_stream(output.device))
-        self._writes.append(self._pool.submit(self._write, row, output, ready))
+            ready.record(torch.cuda.current_stream(device))
+        self._writes.append(self._pool.submit(self._write, row, answer, ready))
 
     def close(self) -> None:
         """Wait until every row is written; remove a file without rows.
@@ -135,36 +148,47 @@ class Progress:
     @property
     def _row_bytes(self) -> int:
         """Return a row's size in the file."""
-        return CHECKSUM_BYTES + torch.Size(self._shape).numel() * self._dtype.itemsize
+        return CHECKSUM_BYTES + sum(size.numel() * kind.itemsize for size, kind in self._parts)
 
-    def _read(self) -> list[Tensor]:
+    def _read(self) -> list[Answer]:
         """Read all whole rows of a file with these facts."""
-        returned: list[Tensor] = []
+        known: list[Answer] = []
         if not self._path.is_file():
-            return returned
+            return known
         with self._path.open("rb") as file:
             if file.read(len(self._header)) != self._header:
-                return returned
+                return known
             for row in self._rows:
                 record = file.read(self._row_bytes)
                 values = record[CHECKSUM_BYTES:]
                 if record != _checksum(row, values) + values or len(record) < self._row_bytes:
                     break
-                flat = torch.frombuffer(bytearray(values), dtype=self._dtype)
-                returned.append(flat.reshape(self._shape))
-        return returned
+                known.append(self._answer_of(bytearray(values)))
+        return known
+
+    def _answer_of(self, values: bytearray) -> Answer:
+        """Turn a row's bytes into tensors."""
+        tensors, offset = [], 0
+        for size, kind in self._parts:
+            count = size.numel()
+            flat = torch.frombuffer(values, dtype=kind, count=count, offset=offset)
+            tensors.append(flat.reshape(size))
+            offset += count * kind.itemsize
+        returned, *captured = tensors
+        return Answer(returned, dict(zip(self._captured, captured, strict=True)))
 
     def _begin(self) -> BinaryIO:
         """Open the file for appending after its last whole row."""
-        if not self.returned:
+        if not self.known:
             self._path.write_bytes(self._header)
-        whole_bytes = len(self._header) + len(self.returned) * self._row_bytes
+        whole_bytes = len(self._header) + len(self.known) * self._row_bytes
         os.truncate(self._path, whole_bytes)
         return self._path.open("ab")
 
-    def _write(self, row: int, output: Tensor, ready: torch.cuda.Event | None) -> None:
+    def _write(self, row: int, answer: Answer, ready: torch.cuda.Event | None) -> None:
         """Write a row; the checksum tells if it was cut off."""
-        values = _to_bytes(output, ready)
+        parts = [answer.returned, *(answer.captured[name] for name in self._captured)]
+        values = b"".join(_to_bytes(part, ready) for part in parts)
         self._file.write(_checksum(row, values) + values)
         self._file.flush()
 

@@ -104,8 +104,8 @@ class Runner:
         decoders = Decoders.of_plan(plan, engine.models.vae)
         folder = plan.folder
         with open_progress(plan, engine) as progress:
-            if progress.returned:
-                row = plan.config.first_row + len(progress.returned)
+            if progress.known:
+                row = plan.config.first_row + len(progress.known)
                 self._listen(Noted(f"{folder}: carries on at row {row}"))
             trajectory = sample(plan, engine, progress, stages)
         weights_sha256 = engine.weights_sha256.result()  # damaged ones are noticed here

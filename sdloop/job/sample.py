@@ -14,7 +14,7 @@ from sdloop.job.forecast import no_room_for_loop
 from sdloop.job.manifest import made_with
 from sdloop.job.progress import Progress
 from sdloop.job.start import Fork
-from sdloop.job.texts import encode, unused_texts
+from sdloop.job.texts import encode, unused_texts, words_of
 from sdloop.machine.device import free_bytes, in_dtype
 from sdloop.machine.errors import UserError
 from sdloop.machine.memory import is_out_of_memory
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from sdloop.job.engine import Engine
     from sdloop.job.plan import Plan
     from sdloop.model.family import Conditioning
+    from sdloop.sampler.answer import Answer
     from sdloop.sampler.table import Table
 
 
@@ -94,7 +95,8 @@ def open_progress(plan: Plan, engine: Engine) -> Progress:
     shape = (2 if plan.guided else 1, *plan.latent_shape)
     path = plan.folder / PROGRESS_FILE
     rows = range(plan.config.first_row, len(plan.table))
-    return Progress(path, facts, rows, shape, engine.models.dtype)
+    captured = {name: (1, *each) for name, each in plan.attention_shapes.items()}
+    return Progress(path, facts, rows, shape, engine.models.dtype, captured)
 
 
 def sample(plan: Plan, engine: Engine, progress: Progress, stages: Stages) -> Trajectory:
@@ -114,14 +116,14 @@ def sample(plan: Plan, engine: Engine, progress: Progress, stages: Stages) -> Tr
             that this one starts from is not there as it was.
         OutOfMemory: There is not enough memory for this size; the message names one that fits.
     """
-    rows, kept = len(plan.table), len(progress.returned)
+    rows, kept = len(plan.table), len(progress.known)
     first = plan.config.first_row
     fork = open_fork(plan)
     conditioning = condition(plan, engine, stages)
     with stages.stage("denoise", rows - first, kept) as advance:
         denoised = None
         try:
-            z, steps = begin(plan, engine, conditioning, fork, progress.returned)
+            z, steps = begin(plan, engine, conditioning, fork, progress.known)
             stages.listen(WalkBegan(plan, engine, z, fork))
             told = _told(progress.keep(steps), first + kept, stages, advance)
             denoised = collect(told, z, rows, None if fork is None else fork.before)
@@ -135,7 +137,8 @@ def sample(plan: Plan, engine: Engine, progress: Progress, stages: Stages) -> Tr
         progress.discard()
         raise not_finite(plan, bad)
     timesteps = torch.from_numpy(plan.table.timesteps[: len(denoised.z0_hat)])
-    trajectory = Trajectory.of_sample(denoised, timesteps, plan.config.model_dump(mode="json"))
+    config, words = plan.config.model_dump(mode="json"), words_of(plan, engine)
+    trajectory = Trajectory.of_sample(denoised, timesteps, config, words=words)
     return trajectory if fork is None else fork.mark(trajectory)
 
 
@@ -157,7 +160,7 @@ def begin(
     engine: Engine,
     conditioning: Conditioning,
     fork: Fork | None,
-    returned: Sequence[Tensor] = (),
+    known: Sequence[Answer] = (),
 ) -> tuple[Tensor, Iterator[Step]]:
     """Draw a run's noise or take another run's frame, and get the walk ready.
 
@@ -166,7 +169,7 @@ def begin(
         engine: The loaded networks.
         conditioning: Its encoded prompts.
         fork: Where it starts, if not from noise.
-        returned: What the network returned in its first rows, if known.
+        known: What the network gave in its first rows.
 
     Returns:
         The first row's frame, float32 (1, channels, h, w), and the steps from there on.
@@ -176,8 +179,9 @@ def begin(
     if fork is not None:
         z, earlier = fork.z.to(device), fork.earlier(plan, device)
     guidance_scale, rescale = plan.config.guidance_scale, plan.config.guidance_rescale
+    captures = plan.config.captures_attention
     steps = engine.walk(
-        plan.table, z, conditioning, guidance_scale, noise, returned, rescale, earlier
+        plan.table, z, conditioning, guidance_scale, noise, known, rescale, earlier, captures
     )
     return z, steps
 

@@ -34,11 +34,13 @@ class Fork:
         origin: The origin's trajectory.
         sha256: The hash of its file.
         row: The number of the frame, which is that of the first row to walk.
+        prompt: The run's own.
     """
 
     origin: Trajectory
     sha256: str
     row: int
+    prompt: str
 
     @classmethod
     def open(cls, prepared: Prepared) -> Self:
@@ -94,7 +96,7 @@ class Fork:
                 f"{named}: its {TRAJECTORY_FILE} is no longer the one that this run started from; "
                 "start.trajectory_sha256=null takes it as it is"
             )
-        return cls(origin, sha256, row)
+        return cls(origin, sha256, row, prepared.config.prompt)
 
     @property
     def z(self) -> Tensor:
@@ -110,7 +112,14 @@ class Fork:
             origin.z0_hat[:row, None],
             None if origin.guidance is None else origin.guidance[:row, None],
             None if origin.guidance_factor is None else origin.guidance_factor[:row, None],
+            self._captured(),
         )
+
+    def _captured(self) -> dict[str, Tensor]:
+        """Return the maps of the rows before it, unless they belong to another prompt's words."""
+        if self.origin.config.get("prompt") != self.prompt:
+            return {}
+        return {name: each[: self.row, None] for name, each in self.origin.captured.items()}
 
     def earlier(self, prepared: Prepared, device: torch.device) -> Earlier:
         """Recall what the later rows need of those before.

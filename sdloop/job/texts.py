@@ -30,6 +30,13 @@ def encode(plan: Plan, engine: Engine) -> Conditioning:
     return engine.family.encode_text(engine.models, [config.prompt], negative)
 
 
+def words_of(plan: Plan, engine: Engine) -> list[tuple[str, tuple[int, ...]]]:
+    """Find the words of a run's prompt, each with its tokens; none if no attention is kept."""
+    if not plan.config.captures_attention:
+        return []
+    return engine.family.words_of(engine.models, plan.config.prompt)
+
+
 def unused_texts(plan: Plan, engine: Engine) -> list[str]:
     """Say where a run does not use its prompts as they stand.
 

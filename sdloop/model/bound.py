@@ -16,6 +16,7 @@ UNET_BLOCK = 14  # a transformer's feed-forward, or a residual block that unfold
 SKIPS = 2  # the skip connections, and those that a block has taken already
 DECODER_BLOCK = 4
 UNFOLDING_BLOCK = 13
+COPIES = 4  # of a layer's attention, while it is added up
 KERNEL = 9  # the pixels of the largest one
 COLORS = 40  # elements of a pixel on its way from a picture's colours to bytes
 
@@ -36,6 +37,24 @@ def unet_at_most(unet: UNetConfig, pixels: int, tokens: int) -> int:
     skips = (most + 1) * sum(wide / 4**level for level, wide in enumerate(widths))
     held = UNET_BLOCK * _widest_level(widths) + SKIPS * skips
     return int(held * (pixels + tokens)) + _largest_weight(widths)
+
+
+def attention_at_most(unet: UNetConfig, shapes: Sequence[tuple[int, int, int]]) -> int:
+    """Bound what a UNet holds beside, for one sample, where its cross-attention is kept.
+
+    Args:
+        unet: Its config.
+        shapes: The (tokens, h, w) of what it keeps.
+
+    Returns:
+        Bytes.
+    """
+    given = unet.attention_head_dim  # by diffusers' history the number of heads
+    heads = given if isinstance(given, int) else max(given)
+    widths = unet.block_out_channels
+    sizes = [tokens * high * wide for tokens, high, wide in shapes]
+    queries = (max(high * wide for _, high, wide in shapes) + shapes[0][0]) * max(widths)
+    return 4 * (COPIES * heads * max(sizes) + 4 * sum(sizes) + 4 * queries)
 
 
 def decoder_at_most(widths: Sequence[int], pixels: int, unfolds: bool) -> int:

@@ -55,6 +55,9 @@ class Predictor(Protocol):
     def __call__(self, z: Tensor, row: int) -> Tensor:
         """Ask about z, float32 (samples, channels, h, w), at a row's timestep."""
 
+    def captured(self) -> Mapping[str, Tensor]:
+        """Return what the last call left behind beside its output: name -> (samples, ...)."""
+
     @property
     def device(self) -> torch.device:
         """Return where the network is."""
@@ -69,6 +72,9 @@ class Predictor(Protocol):
 
     def input_like(self, z: Tensor) -> Tensor:
         """Make the buffer that holds the network's input for a z of this shape."""
+
+    def captured_like(self, z: Tensor) -> Mapping[str, Tensor]:
+        """Make what `call` leaves behind for a z of this shape; it is always written there."""
 
     def feed(self, buffer: Tensor, z: Tensor) -> None:
         """Write z to that buffer."""
@@ -128,6 +134,7 @@ class Family(Protocol):
         device: torch.device,
         dtype: torch.dtype,
         quick: bool = False,
+        keep_attention: bool = False,
     ) -> int:
         """Count what a call of the network holds in the loop, beside weights, with a margin.
 
@@ -138,6 +145,7 @@ class Family(Protocol):
             device: Where it runs.
             dtype: That the model is loaded in.
             quick: Return a bound at once, no less than the count, which takes a second.
+            keep_attention: Count what it takes to keep the cross-attention of a call.
 
         Raises:
             UserError: Values of the network's config do not go together.
@@ -168,6 +176,28 @@ class Family(Protocol):
             UserError: Values of the decoder's config do not go together.
         """
 
+    def attention_shapes(
+        self, source: ModelSource, latent_shape: tuple[int, int, int]
+    ) -> Mapping[str, tuple[int, int, int]]:
+        """List the maps of cross-attention that a call can leave behind.
+
+        Args:
+            source: The model; nothing of it is loaded.
+            latent_shape: (channels, h, w).
+
+        Returns:
+            Name, such as "attention_16x16" -> (tokens, h, w), the finest first; empty if the
+            network does not attend to the prompt.
+        """
+
+    def words_of(self, models: Models, prompt: str) -> list[tuple[str, tuple[int, ...]]]:
+        """Find the words of a prompt among the tokens that the network attends to.
+
+        Returns:
+            Words in order, each with the numbers of its tokens, counted from 0; the first, "", is
+            what begins the text and the last, "", what ends it, with the padding behind.
+        """
+
     def text_cut(self, models: Models, prompt: str) -> str:
         """Spell what the text encoder does not see of a prompt's end."""
 
@@ -189,8 +219,12 @@ class Family(Protocol):
         conditioning: Conditioning,
         timesteps: Sequence[float],
         shortcuts: bool = True,
+        keep_attention: bool = False,
     ) -> Predictor:
-        """Make what a walk over these timesteps asks, with shortcuts where these are right."""
+        """Make what a walk over these timesteps asks, with shortcuts where these are right.
+
+        With `keep_attention` its calls leave the maps of `attention_shapes` behind.
+        """
 
     def decode(
         self,

@@ -56,7 +56,7 @@ class StableDiffusion:
                     f"model = {name}: {what} = {given}; supported: {wanted}, as its other parts "
                     "have"
                 )
-        _check_tokenizer(name, folder / "tokenizer", text)
+        tokens = _count_tokens(name, folder / "tokenizer", text)
         return ModelSource(
             family=self,
             name=name,
@@ -66,6 +66,7 @@ class StableDiffusion:
             text=text,
             unet=unet,
             vae=vae,
+            tokens=tokens,
             scheduler=scheduler,
             saved_scheduler=saved,
             as_saved=as_saved,
@@ -91,12 +92,21 @@ class StableDiffusion:
         device: torch.device,
         dtype: torch.dtype,
         quick: bool = False,
+        keep_attention: bool = False,
     ) -> int:
         """Count the UNet."""
         from sdloop.model.sd_memory import bound_loop, count_loop
 
         count = bound_loop if quick else count_loop
-        return count(source, shape, guided, device, dtype)
+        return count(source, shape, guided, device, dtype, keep_attention)
+
+    def attention_shapes(
+        self, source: ModelSource, latent_shape: tuple[int, int, int]
+    ) -> dict[str, tuple[int, int, int]]:
+        """List the resolutions at which the UNet attends to the prompt."""
+        from sdloop.model.attention_names import attention_shapes
+
+        return attention_shapes(source.unet, source.tokens, *latent_shape[1:])
 
     def decode_bytes(
         self,
@@ -124,6 +134,12 @@ class StableDiffusion:
         """Return the tokenizer's limit."""
         return int(models.tokenizer.model_max_length)
 
+    def words_of(self, models: Models, prompt: str) -> list[tuple[str, tuple[int, ...]]]:
+        """Find the prompt's words among its tokens."""
+        from sdloop.model.words import words_of
+
+        return words_of(models.tokenizer, prompt)
+
     def encode_text(
         self, models: Models, prompts: Sequence[str], negative_prompts: Sequence[str] | None
     ) -> Conditioning:
@@ -141,6 +157,7 @@ class StableDiffusion:
         conditioning: Conditioning,
         timesteps: Sequence[float],
         shortcuts: bool = True,
+        keep_attention: bool = False,
     ) -> Predictor:
         """Ask the UNet."""
         from sdloop.model.predictor import UNetPredictor
@@ -152,6 +169,7 @@ class StableDiffusion:
             conditioning.guided,
             models.lock,
             shortcuts,
+            keep_attention,
         )
 
     def decode(
@@ -172,8 +190,8 @@ class StableDiffusion:
 STABLE_DIFFUSION: Family = StableDiffusion()
 
 
-def _check_tokenizer(name: str, folder: Path, text: TextConfig) -> None:
-    """Refuse a tokenizer that is not there, of absurd size, or longer than the text encoder."""
+def _count_tokens(name: str, folder: Path, text: TextConfig) -> int:
+    """Return the tokens of a prompt; refuse a tokenizer that is not there, or of absurd size."""
     if not folder.is_dir():
         raise UserError(f"model = {name}: has no tokenizer folder")
     config = read_part(name, folder / "tokenizer_config.json", TokenizerConfig)
@@ -188,3 +206,4 @@ def _check_tokenizer(name: str, folder: Path, text: TextConfig) -> None:
                 f"model = {name}: tokenizer/{path.name} is larger than "
                 f"{LARGEST_TOKENIZER_BYTES} bytes"
             )
+    return config.model_max_length

@@ -9,31 +9,42 @@ import torch
 
 from sdloop.machine.device import room_bytes
 from sdloop.machine.errors import UserError, reason_of
-from sdloop.model.bound import decoder_at_most, unet_at_most
+from sdloop.model.attention import AttentionSums
+from sdloop.model.attention_names import attention_shapes
+from sdloop.model.bound import attention_at_most, decoder_at_most, unet_at_most
 from sdloop.model.decode_batch import LARGEST_BATCH, choose_batch, ignores_batch
 from sdloop.model.networks import dtype_of
+from sdloop.model.shortcuts import Swaps, count_attention, fix_prompt
 from sdloop.model.weight_count import number_of_weights
 
 if TYPE_CHECKING:
+    from diffusers import UNet2DConditionModel
+    from torch import Tensor
+
     from sdloop.model.source import ModelSource
 
 Shape = tuple[int, int, int, int]
 
 
 def count_loop(
-    source: ModelSource, shape: Shape, guided: bool, device: torch.device, dtype: torch.dtype
+    source: ModelSource,
+    shape: Shape,
+    guided: bool,
+    device: torch.device,
+    dtype: torch.dtype,
+    keep_attention: bool = False,
 ) -> int:
     """Count what a call of the UNet holds; see `Family.loop_bytes`."""
     from sdloop.model.activations import count
 
     unet, text = source.family.make_network(source, "unet"), source.text
     samples = _doubled(shape[0], guided)
-    prompt = (samples, text.max_position_embeddings, text.hidden_size)
+    prompt = (samples, source.tokens, text.hidden_size)
     outline = partial(torch.empty, device="meta", dtype=dtype)
     try:
         held = count(
             unet,
-            unet,
+            partial(_call_counting, unet, shape) if keep_attention else unet,
             outline((samples, *shape[1:])),
             outline((), dtype=torch.float32),
             dtype=dtype,
@@ -46,13 +57,21 @@ def count_loop(
 
 
 def bound_loop(
-    source: ModelSource, shape: Shape, guided: bool, device: torch.device, dtype: torch.dtype
+    source: ModelSource,
+    shape: Shape,
+    guided: bool,
+    device: torch.device,
+    dtype: torch.dtype,
+    keep_attention: bool = False,
 ) -> int:
     """Bound what `count_loop` counts; arguments as there."""
     samples, _, height, width = shape
-    tokens = source.text.max_position_embeddings
-    each = unet_at_most(source.unet, height * width, tokens)
-    return _doubled(samples, guided) * each * dtype.itemsize
+    each = unet_at_most(source.unet, height * width, source.tokens)
+    held = _doubled(samples, guided) * each * dtype.itemsize
+    if not keep_attention:
+        return held
+    shapes = attention_shapes(source.unet, source.tokens, height, width)
+    return held + samples * attention_at_most(source.unet, list(shapes.values()))
 
 
 def count_decoder(
@@ -107,6 +126,26 @@ def _decoded_in(
         return loaded, 0
     numbers = number_of_weights(source, "vae", loaded)
     return torch.float32, numbers * (torch.float32.itemsize - loaded.itemsize)
+
+
+def _call_counting(
+    unet: UNet2DConditionModel,
+    shape: Shape,
+    z: Tensor,
+    timestep: Tensor,
+    encoder_hidden_states: Tensor,
+) -> object:
+    """Call a UNet as a walk does that keeps its attention."""
+    samples, _, *size = shape
+    swaps = Swaps()
+    prompts = fix_prompt(unet, encoder_hidden_states, swaps)
+    shapes = attention_shapes(unet.config, encoder_hidden_states.shape[1], *size)
+    sums = AttentionSums(shapes, samples, z.device)
+    count_attention(unet, prompts, sums, (size[0], size[1]))
+    with swaps:
+        output = unet(z, timestep, encoder_hidden_states=encoder_hidden_states).sample
+    sums.store()
+    return output
 
 
 def _doubled(samples: int, guided: bool) -> int:

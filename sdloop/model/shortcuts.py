@@ -6,11 +6,14 @@ Modules of the UNet are replaced for as long as a block lasts; the arithmetic st
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+
+from sdloop.model.attention import AttentionSums, cross_attentions, names_of_layers
 
 if TYPE_CHECKING:
     from diffusers import UNet2DConditionModel
@@ -71,6 +74,11 @@ class FixedPrompt:
         """Compute the keys and values, (batch, heads, tokens, width of a head)."""
         self.attention = attention
         self.key, self.value = self._project(embeddings)
+        self._sums: tuple[AttentionSums, str] | None = None
+
+    def count_in(self, sums: AttentionSums, name: str) -> None:
+        """Add the attention of every call to the sums of this name; the output stays the same."""
+        self._sums = sums, name
 
     def change(self, embeddings: Tensor) -> None:
         """Take another prompt's keys and values, in the same place of the memory."""
@@ -88,6 +96,9 @@ class FixedPrompt:
         """Attend from (batch, pixels, width) to the prompt; the same shape."""
         query = self._by_head(attention.to_q(hidden_states), attention.heads)
         attended = nn.functional.scaled_dot_product_attention(query, self.key, self.value)
+        if self._sums is not None:
+            sums, name = self._sums
+            sums.add(name, query, self.key, attention.scale)
         return attention.to_out[0](attended.transpose(1, 2).flatten(2))
 
     def _project(self, embeddings: Tensor) -> tuple[Tensor, Tensor]:
@@ -180,12 +191,35 @@ def fix_prompt(unet: UNet2DConditionModel, embeddings: Tensor, swaps: Swaps) -> 
         What holds the keys and values.
     """
     prompts = []
-    for module in unet.modules():
-        attention = getattr(module, "attn2", None)
-        if attention is not None and _is_plain(attention):
+    for attention, _ in cross_attentions(unet):
+        if _is_plain(attention):
             prompts.append(FixedPrompt(attention, embeddings))
             swaps.add(attention, "processor", prompts[-1])
     return prompts
+
+
+def count_attention(
+    unet: UNet2DConditionModel,
+    prompts: Sequence[FixedPrompt],
+    sums: AttentionSums,
+    size: tuple[int, int],
+) -> None:
+    """Let the layers that attend to a prompt add their attention up in every call.
+
+    Args:
+        unet: Theirs.
+        prompts: What `fix_prompt` returned.
+        sums: Gets the attention.
+        size: (height, width) of the latents.
+
+    Raises:
+        ValueError: A layer is not among them, as it does more than attend.
+    """
+    fixed = {id(prompt.attention): prompt for prompt in prompts}
+    for attention, name in names_of_layers(unet, *size):
+        if id(attention) not in fixed:
+            raise ValueError("the attention of a UNet whose layers do more cannot be kept")
+        fixed[id(attention)].count_in(sums, name)
 
 
 def tabulate_times(

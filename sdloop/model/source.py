@@ -25,6 +25,7 @@ class ModelSource:
         text: The text encoder's config.
         unet: The UNet's config.
         vae: The VAE's config.
+        tokens: Of a prompt, with begin, end and padding.
         scheduler: The content of scheduler_config.json, as StableDiffusionPipeline corrects it.
         saved_scheduler: The same as it was saved.
         vae_place: A folder or file that holds the VAE's weights instead; None where the model does.
@@ -40,6 +41,7 @@ class ModelSource:
     text: TextConfig
     unet: UNetConfig
     vae: VaeConfig
+    tokens: int
     scheduler: dict[str, Any]
     saved_scheduler: dict[str, Any]
     as_saved: bool = False

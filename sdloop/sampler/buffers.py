@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sdloop.sampler.answer import Captured
 from sdloop.sampler.earlier import Earlier
 from sdloop.sampler.slots import Slots
 from sdloop.sampler.step import COEFFICIENTS, Coefficients, Number, guide, keep, predict_clean, step
@@ -33,6 +34,7 @@ class RowBuffers:
         kept: (slots, samples, channels, h, w).
         noise: Fresh noise, shaped as `z0_hat`; None if the table adds none.
         returned: (rows, 2 samples or samples, channels, h, w), the network's dtype.
+        captured: What else its calls leave behind: name -> (rows, samples, ...).
     """
 
     row: Tensor
@@ -48,6 +50,7 @@ class RowBuffers:
     kept: Tensor
     noise: Tensor | None
     returned: Tensor
+    captured: Captured
 
     @classmethod
     def allocate(
@@ -58,6 +61,7 @@ class RowBuffers:
         rescaled: bool,
         device: torch.device,
         dtype: torch.dtype,
+        captured: Captured,
     ) -> RowBuffers:
         """Make the buffers of a table.
 
@@ -68,6 +72,7 @@ class RowBuffers:
             rescaled: Whether the guided output is rescaled.
             device: The device of all buffers.
             dtype: The dtype of what the network returns.
+            captured: What else a call leaves behind, for its shapes.
 
         Returns:
             The buffers; `start` fills in the first frame.
@@ -96,6 +101,9 @@ class RowBuffers:
             kept=stack(slots.count),
             noise=stack(rows) if table.noisy else None,
             returned=torch.zeros(returned, device=device, dtype=dtype),
+            captured={
+                name: value.new_zeros((rows, *value.shape)) for name, value in captured.items()
+            },
         )
 
     def start(
@@ -131,16 +139,19 @@ class RowBuffers:
         if self.noise is not None and noise is not None:
             self.noise.copy_(noise)
 
-    def take(self, returned: Tensor) -> Tensor:
+    def take(self, returned: Tensor, captured: Captured) -> Tensor:
         """Take the step of the next row; nothing is read back to the host.
 
         Args:
             returned: (2 samples or samples, channels, h, w), what the network returned.
+            captured: What else its call left behind, under the names of `self.captured`.
 
         Returns:
             (samples, channels, h, w), the next frame.
         """
         self.returned.index_copy_(0, self.row, returned[None])
+        for name, value in self.captured.items():
+            value.index_copy_(0, self.row, captured[name][None])
         numbers = self.numbers.index_select(0, self.row)[0].unbind()
         coefficients = Coefficients(*numbers[: len(COEFFICIENTS)])
         z = self.latents.index_select(0, self.row)[0]

@@ -13,6 +13,7 @@ from typing import Protocol, Self
 import torch
 from torch import Tensor
 
+from sdloop.sampler.answer import Answer, Captured
 from sdloop.sampler.buffers import RowBuffers
 from sdloop.sampler.earlier import NOTHING_EARLIER, Earlier
 from sdloop.sampler.loop import Step, check_noise
@@ -37,6 +38,9 @@ class Capturable(Protocol):
 
     def input_like(self, z: Tensor) -> Tensor:
         """Make the buffer that holds the network's input for a z of this shape."""
+
+    def captured_like(self, z: Tensor) -> Captured:
+        """Make what `call` leaves behind for a z of this shape; it is always written there."""
 
     def feed(self, buffer: Tensor, z: Tensor) -> None:
         """Write z to that buffer."""
@@ -116,7 +120,7 @@ class GraphWalker:
         z: Tensor,
         guidance_scale: Number = 1.0,
         noise: Tensor | None = None,
-        returned: Sequence[Tensor] = (),
+        known: Sequence[Answer] = (),
         guidance_rescale: float = 0.0,
         earlier: Earlier = NOTHING_EARLIER,
     ) -> Iterator[Step]:
@@ -128,7 +132,7 @@ class GraphWalker:
             z: As in loop.walk.
             guidance_scale: As in loop.walk.
             noise: As in loop.walk.
-            returned: What the network returned in the first rows of this very walk, if known.
+            known: What the network gave in the first rows of this very walk.
             guidance_rescale: As in loop.walk.
             earlier: As in loop.walk.
 
@@ -151,7 +155,7 @@ class GraphWalker:
             if captured.start_number != number:
                 raise RuntimeError("another walk has begun in the same buffers")
             with _current(predict.device):
-                captured.take(returned[row - first] if row - first < len(returned) else None)
+                captured.take(known[row - first] if row - first < len(known) else None)
             yield captured.step_of(row)
 
 
@@ -163,8 +167,9 @@ class _Captured:
     ) -> None:
         """Allocate the buffers; the first row captures the graph."""
         self._predict, self._table, self._record = predict, table, record
+        self._left = predict.captured_like(z)
         self.buffers = RowBuffers.allocate(
-            table, z.shape, predict.guided, rescaled, predict.device, predict.dtype
+            table, z.shape, predict.guided, rescaled, predict.device, predict.dtype, self._left
         )
         self._input = predict.input_like(z)
         self._replay: Callable[[], None] | None = None
@@ -184,10 +189,12 @@ class _Captured:
         self.start_number += 1
         self._predict.feed(self._input, self.buffers.latents[row])
 
-    def take(self, returned: Tensor | None) -> None:
-        """Take the next row, with what the network returned if that is known."""
-        if returned is not None:
-            z = self.buffers.take(returned.to(self._predict.device))
+    def take(self, known: Answer | None) -> None:
+        """Take the next row, with what the network gave if that is known."""
+        if known is not None:
+            device = self._predict.device
+            left = {name: value.to(device) for name, value in known.captured.items()}
+            z = self.buffers.take(known.returned.to(device), left)
             self._predict.feed(self._input, z)
         elif self._replay is not None:
             self._replay()
@@ -205,12 +212,13 @@ class _Captured:
             None if buffers.guidance is None else buffers.guidance[row],
             buffers.returned[row],
             None if buffers.guidance_factor is None else buffers.guidance_factor[row],
+            {name: value[row] for name, value in buffers.captured.items()},
         )
 
     def _row(self) -> None:
         """Take the row that the device's counter names."""
         returned = self._predict.call(self._input, self.buffers.row)
-        self._predict.feed(self._input, self.buffers.take(returned))
+        self._predict.feed(self._input, self.buffers.take(returned, self._left))
 
 
 def _current(device: torch.device) -> AbstractContextManager[object]:

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from sdloop.sampler.answer import Answer, Captured, Predict
 from sdloop.sampler.earlier import NOTHING_EARLIER, Earlier
 from sdloop.sampler.slots import Slots
 from sdloop.sampler.step import Coefficients, Number, guide, keep, predict_clean, step
 from sdloop.sampler.table import Table
-
-Predict = Callable[[Tensor, int], Tensor]
-"""(z, row) -> what the network returned: float (samples, ...), or (2 samples, ...), uncond first.
-
-z is float32 (samples, channels, h, w); the network is called at the row's timestep.
-"""
 
 
 @dataclass(frozen=True)
@@ -33,6 +28,7 @@ class Step:
         returned: What `predict` returned, in the network's dtype.
         guidance_factor: (samples,), what rescaling multiplied the guided output by; None if
             nothing is rescaled.
+        captured: What else the network's call left behind, (samples, ...) each.
     """
 
     row: int
@@ -41,6 +37,12 @@ class Step:
     guidance: Tensor | None
     returned: Tensor
     guidance_factor: Tensor | None = None
+    captured: Captured = field(default_factory=dict)
+
+    @property
+    def answer(self) -> Answer:
+        """Return what the network gave."""
+        return Answer(self.returned, self.captured)
 
 
 @dataclass(frozen=True)
@@ -54,12 +56,15 @@ class Denoised:
         guidance: eps_cond - eps_uncond, shaped as `z0_hat`; None without guidance.
         guidance_factor: (rows, batch), what rescaling multiplied the guided output by; None if
             nothing is rescaled.
+        captured: What else each row's call left behind, (rows, batch, ...) each; zeros for rows
+            that were not walked.
     """
 
     latents: Tensor
     z0_hat: Tensor
     guidance: Tensor | None
     guidance_factor: Tensor | None = None
+    captured: Captured = field(default_factory=dict)
 
 
 def initial_noise(seeds: Sequence[int], channels: int, height: int, width: int) -> Tensor:
@@ -147,7 +152,8 @@ def walk(
     kept = {int(slots.of_row[row]): value for row, value in earlier.kept.items()}
     later = Coefficients.of_table(table)[earlier.row :]
     for row, coefficients in enumerate(later, earlier.row):
-        returned = predict(z, row)
+        answer = predict(z, row)
+        returned, captured = answer if isinstance(answer, Answer) else Answer(answer)
         guided = guide(returned.float(), guidance_scale, len(z), guidance_rescale or None)
         output, push = guided.output, guided.push
         kept[int(slots.of_row[row])] = keep(coefficients, z, output)
@@ -164,7 +170,7 @@ def walk(
         guidance = None if push is None else coefficients.guidance_from_output * push
         z = frames[row + 1] = z_next
         frames = {frame: held for frame, held in frames.items() if last_base.get(frame, -1) > row}
-        yield Step(row, z, z0_hat, guidance, returned, guided.factor)
+        yield Step(row, z, z0_hat, guidance, returned, guided.factor, captured)
 
 
 def check_noise(table: Table, noise: Tensor | None) -> None:
@@ -198,6 +204,7 @@ def collect(
     z0_hat = torch.empty((rows, *z.shape), device=z.device)
     guidance: Tensor | None = None
     factor: Tensor | None = None
+    captured: dict[str, Tensor] = {}
     if before is not None:
         z0_hat[:first] = before.z0_hat
         if before.guidance is not None:
@@ -218,40 +225,19 @@ def collect(
             if factor is None:
                 factor = torch.ones((rows, len(z)), device=z.device)
             factor[each.row] = each.guidance_factor
+        for name, value in each.captured.items():
+            if name not in captured:
+                captured[name] = value.new_zeros((rows, *value.shape))
+                if before is not None and name in before.captured:
+                    captured[name][:first] = before.captured[name]
+            captured[name][each.row] = value
     return Denoised(
         latents[: made + 1],
         z0_hat[:made],
         None if guidance is None else guidance[:made],
         None if factor is None else factor[:made],
+        {name: value[:made] for name, value in captured.items()},
     )
-
-
-class Replay:
-    """A `predict` that knows what the network returned in the first rows of this very walk."""
-
-    def __init__(
-        self,
-        predict: Predict,
-        returned: Sequence[Tensor],
-        device: torch.device,
-        first_row: int = 0,
-    ) -> None:
-        """Keep what is known.
-
-        Args:
-            predict: Called for all other rows.
-            returned: What the network returned in the walk's first rows, on any device.
-            device: The device of what `predict` returns.
-            first_row: The row that the walk starts with.
-        """
-        self._predict, self._returned, self._device = predict, returned, device
-        self._first_row = first_row
-
-    def __call__(self, z: Tensor, row: int) -> Tensor:
-        """Return what is known for a row, or call `predict`."""
-        if row - self._first_row < len(self._returned):
-            return self._returned[row - self._first_row].to(self._device)
-        return self._predict(z, row)
 
 
 def first_bad_row(denoised: Denoised) -> int | None:

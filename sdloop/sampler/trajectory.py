@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,22 +12,39 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from sdloop.machine.documents import parse_json
-from sdloop.machine.errors import UserError, reason_of, shown
+from sdloop.machine.errors import UserError, reason_of
 from sdloop.machine.files import AnyPath, as_path, replacing
-from sdloop.machine.tensor_file import TensorHeader, read_header
+from sdloop.machine.tensor_file import read_header
 from sdloop.sampler.loop import fresh_noise
+from sdloop.sampler.trajectory_file import (
+    FORMAT_VERSION,
+    METADATA_KEY,
+    OPTIONAL,
+    READABLE,
+    REQUIRED,
+    captures_of,
+    check_header,
+    check_words,
+    digest_of,
+    read_facts,
+)
 
 if TYPE_CHECKING:
     from sdloop.sampler.loop import Denoised
     from sdloop.sampler.table import Floats, Table
 
-FORMAT_VERSION = 4
-READABLE = {3: "I64", 4: "F64"}  # format version -> the dtype of its timesteps
-METADATA_KEY = "sdloop"
-REQUIRED = ("latents", "z0_hat", "timesteps")
-OPTIONAL = ("guidance", "guidance_factor", "guidance_scales", "seeds")
-DROPPED = ("eps_uncond", "eps_cond")  # older files hold them; they follow from the others
+
+@dataclass(frozen=True)
+class Word:
+    """A word of a run's prompt, or what begins or ends the text.
+
+    Attributes:
+        text: As written; empty for begin and end.
+        tokens: The numbers of its tokens, counted from 0.
+    """
+
+    text: str
+    tokens: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -46,6 +61,10 @@ class Trajectory:
             nothing was rescaled.
         guidance_scales: float64 (rows,), each row's s; None if all have the config's.
         seeds: int64 (rows,), the seed of each row's fresh noise; None if all have the config's.
+        captured: Cross-attention of the conditional half, summed over heads and layers: name, such
+            as "attention_16x16", -> float16 (rows, tokens, h, w), the finest first. Zeros for rows
+            of which none was kept.
+        words: Of the prompt, with begin and end; empty where nothing is captured.
     """
 
     latents: Tensor
@@ -56,6 +75,8 @@ class Trajectory:
     guidance_factor: Tensor | None = None
     guidance_scales: Tensor | None = None
     seeds: Tensor | None = None
+    captured: Mapping[str, Tensor] = field(default_factory=dict)
+    words: tuple[Word, ...] = ()
 
     @property
     def guidance_scale(self) -> float | Tensor:
@@ -66,7 +87,12 @@ class Trajectory:
 
     @classmethod
     def of_sample(
-        cls, denoised: Denoised, timesteps: Tensor, config: dict[str, Any], sample: int = 0
+        cls,
+        denoised: Denoised,
+        timesteps: Tensor,
+        config: dict[str, Any],
+        sample: int = 0,
+        words: Sequence[tuple[str, tuple[int, ...]]] = (),
     ) -> Trajectory:
         """Take one sample out of a batch.
 
@@ -75,6 +101,7 @@ class Trajectory:
             timesteps: float64 (rows,).
             config: The run's config, as plain values.
             sample: The sample's index in the batch.
+            words: Of its prompt, each with its tokens, if attention was captured.
 
         Returns:
             The sample's trajectory, copied to the CPU.
@@ -92,6 +119,8 @@ class Trajectory:
             guidance_factor=(
                 None if denoised.guidance_factor is None else pick(denoised.guidance_factor)
             ),
+            captured={name: pick(value) for name, value in denoised.captured.items()},
+            words=tuple(Word(*word) for word in words),
         )
 
     def guided_eps(self, table: Table) -> Tensor:
@@ -164,7 +193,10 @@ class Trajectory:
         tensors = {name: getattr(self, name) for name in (*REQUIRED, *OPTIONAL)}
         tensors["timesteps"] = self.timesteps.double()
         present = {name: tensor for name, tensor in tensors.items() if tensor is not None}
+        present |= self.captured
         facts = {"format_version": FORMAT_VERSION, "config": self.config}
+        if self.words:
+            facts["words"] = [[word.text, list(word.tokens)] for word in self.words]
         # one entry, because safetensors writes several in random order
         metadata = {METADATA_KEY: json.dumps(facts | {"sha256": digest_of(facts, present)})}
         with replacing(as_path(path, "path")) as temporary:
@@ -191,13 +223,14 @@ class Trajectory:
         if not path.exists():
             raise UserError(f"{path}: no such file")
         header = read_header(path, str(path))
-        facts = _read_facts(path, header)
-        _check_header(path, header, latents_shape, READABLE[facts["format_version"]])
+        facts = read_facts(path, header)
+        check_header(path, header, latents_shape, READABLE[facts["format_version"]])
+        words, names = check_words(path, facts.get("words", []), header), captures_of(header)
         try:
             with safe_open(path, framework="pt") as file:
                 tensors = {
                     name: file.get_tensor(name) if name in header.tensors else None
-                    for name in (*REQUIRED, *OPTIONAL)
+                    for name in (*REQUIRED, *OPTIONAL, *names)
                 }
         except (OSError, SafetensorError) as error:
             raise UserError(f"{path}: is damaged: {reason_of(error)}") from None
@@ -208,61 +241,17 @@ class Trajectory:
             if not tensor.isfinite().all():
                 raise UserError(f"{path}: is damaged: {name} holds values that are not finite")
         present["timesteps"] = present["timesteps"].double()
-        return cls(config=facts["config"], **{**tensors, **present})
+        captured = {name: present.pop(name) for name in names}
+        optional = {name: present.get(name) for name in OPTIONAL}
+        return cls(
+            **{name: present[name] for name in REQUIRED},
+            **optional,  # type: ignore[arg-type]
+            config=facts["config"],
+            captured=captured,
+            words=tuple(Word(text, tuple(tokens)) for text, tokens in words),
+        )
 
 
 def by_row(values: Floats) -> Tensor:
     """Reshape one number per row, (rows,), to (rows, 1, 1, 1), to multiply latents."""
     return torch.from_numpy(values).reshape(-1, 1, 1, 1)
-
-
-def digest_of(facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
-    """Hash facts and tensors: their names, dtypes, shapes and bytes."""
-    digest = hashlib.sha256(json.dumps(facts).encode())
-    for name, tensor in tensors.items():
-        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
-        digest.update(tensor.contiguous().numpy())  # type: ignore[arg-type]
-    return digest.hexdigest()
-
-
-def _read_facts(path: Path, header: TensorHeader) -> dict[str, Any]:
-    """Read the facts beside the tensors; they must be spelled exactly as `save` writes them."""
-    text = header.metadata.get(METADATA_KEY, "{}")
-    facts = parse_json(text, f"{path}: is damaged: its metadata")
-    version = facts.get("format_version")
-    if type(version) is not int or version not in READABLE:
-        raise UserError(
-            f"{path}: format_version = {shown(version)}; this version of sdloop reads "
-            f"{' and '.join(map(str, READABLE))}"
-        )
-    if json.dumps(facts) != text or not isinstance(facts.get("config"), dict):
-        raise UserError(f"{path}: is damaged: its metadata is not what sdloop writes")
-    return facts
-
-
-def _check_header(
-    path: Path, header: TensorHeader, latents_shape: tuple[int, ...] | None, times_dtype: str
-) -> None:
-    """Refuse names, shapes and dtypes that no run has."""
-    entries = header.tensors
-    for name in REQUIRED:
-        if name not in entries:
-            raise UserError(f"{path}: has no {name}")
-    frames, *inner = latents_shape or entries["latents"].shape or (0,)
-    rows = frames - 1
-    if latents_shape is None and (rows < 1 or len(inner) != 3 or 0 in inner):
-        raise UserError(f"{path}: latents is {list(entries['latents'].shape)}: not a run's shape")
-    steps = ("F32", (rows, *inner))
-    expected = {"latents": ("F32", (frames, *inner)), "timesteps": (times_dtype, (rows,))}
-    expected |= dict.fromkeys(("z0_hat", "guidance", *DROPPED), steps)
-    expected["guidance_factor"] = ("F32", (rows,))
-    expected |= {"guidance_scales": ("F64", (rows,)), "seeds": ("I64", (rows,))}
-    strange = [name for name in entries if name not in expected]
-    if strange:
-        raise UserError(f"{path}: holds {shown(strange[0])}, which is not part of a run")
-    for name, (dtype, shape) in expected.items():
-        entry = entries.get(name)
-        if entry is not None and (entry.dtype, entry.shape) != (dtype, shape):
-            raise UserError(
-                f"{path}: {name} is {entry.dtype} {list(entry.shape)}, not {dtype} {list(shape)}"
-            )

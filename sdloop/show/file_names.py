@@ -10,6 +10,7 @@ ANIMATIONS = (FRAMES, DIFFERENCE, EVOLUTION)
 STRIP_FILE, STEPS_FILE = "strip.png", "steps.csv"
 COMMITMENT_FILE, FREQUENCY_FILE = "commitment.png", "frequency.png"
 GUIDANCE_FILE, PATH_FILE = "guidance.png", "path.png"
+ATTENTION_FILE = "attention.png"
 FRAMES_FOLDER, DIFFERENCES_FOLDER = "frames", "differences"
 
 

@@ -32,7 +32,7 @@ def write(path, outputs, dtype=torch.float32):
 
 def read(path, dtype=torch.float32, facts=FACTS):
     with open_file(path, dtype, facts) as progress:
-        return progress.returned
+        return [answer.returned for answer in progress.known]
 
 
 def assert_equal(ours, theirs):

@@ -17,7 +17,8 @@ from sdloop import run as run_module
 from sdloop.machine.files import check_writable, replacing
 from sdloop.model.predictor import UNetPredictor
 from sdloop.model.text import encode_prompts
-from sdloop.sampler.loop import Replay, initial_noise, walk
+from sdloop.sampler.answer import Replay
+from sdloop.sampler.loop import initial_noise, walk
 from sdloop.sampler.methods import make_table
 from sdloop.sampler.scheduler_config import read_settings
 from tests.oracles import config_of, make_oracle
@@ -64,6 +65,7 @@ def finished(tiny_config, tmp_path):
         [],
         ["scheduler.type=euler_a", "export.stages=[0, 4]", "guidance_rescale=0.7"],  # fresh noise
         ["scheduler.skip_prk_steps=false"],
+        ["scheduler.type=heun", "capture=attention"],
         pytest.param(["guidance_scale=1"], marks=pytest.mark.slow),
         pytest.param(["dtype=bfloat16"], marks=pytest.mark.slow),
     ],
@@ -323,7 +325,7 @@ def test_rows_that_are_known_are_not_asked_about_again(models, sampler):
     z = initial_noise([3], 4, 8, 8)
     predict = UNetPredictor(models.unet, embeddings, table.timesteps, guided=True)
     whole = list(walk(predict, table, z, 4.0))
-    returned = [step.returned for step in whole]
+    known = [step.answer for step in whole]
     for count in range(len(table) + 1):
         asked = []
 
@@ -331,7 +333,7 @@ def test_rows_that_are_known_are_not_asked_about_again(models, sampler):
             asked.append(row)
             return predict(z, row)
 
-        resumed = walk(Replay(ask, returned[:count], z.device), table, z, 4.0)
+        resumed = walk(Replay(ask, known[:count], z.device), table, z, 4.0)
         for step, expected in zip(resumed, whole, strict=True):
             for name in ("z", "z0_hat", "guidance", "returned"):
                 assert torch.equal(getattr(step, name), getattr(expected, name))

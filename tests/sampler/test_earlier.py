@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from sdloop.machine.errors import UserError
+from sdloop.sampler.answer import Replay
 from sdloop.sampler.earlier import Earlier
-from sdloop.sampler.loop import Replay, collect, fresh_noise, initial_noise, walk
+from sdloop.sampler.loop import collect, fresh_noise, initial_noise, walk
 from sdloop.sampler.methods import METHODS, make_table
 from sdloop.sampler.scheduler_config import read_settings
 from sdloop.sampler.trajectory import Trajectory
@@ -107,7 +108,7 @@ def test_rows_that_a_tail_computed_before_are_not_asked_about_again():
         return network_of(table)(z, row)
 
     earlier = Earlier.recall(trajectory, table, 3, torch.device("cpu"))
-    known = [step.returned for step in steps[3:6]]
+    known = [step.answer for step in steps[3:6]]
     replay = Replay(predict, known, torch.device("cpu"), first_row=3)
     z = trajectory.latents[3][None]
     tail = list(walk(replay, table, z, SCALE, noise, 0.5, earlier))

@@ -117,7 +117,7 @@ def test_rows_that_are_known_are_not_asked_about_again(models, walker):
     table = make_table(read_settings(models.source.scheduler), 5)
     z, predict = initial_noise([1], 4, 8, 8), predictor_of(models, table, "a panda")
     expected = list(walk(predict, table, z, 3.0))
-    returned = [step.returned for step in expected[:3]]
+    known = [step.answer for step in expected[:3]]
     asked, call = [], UNetPredictor.call
 
     class Counted(UNetPredictor):
@@ -126,7 +126,7 @@ def test_rows_that_are_known_are_not_asked_about_again(models, walker):
             return call(self, buffer, row)
 
     counted = Counted(models.unet, encode(models, "a panda"), table.timesteps, True)
-    assert_walks_equal(walker.walk(counted, table, z, 3.0, returned=returned), expected)
+    assert_walks_equal(walker.walk(counted, table, z, 3.0, known=known), expected)
     assert asked == [3, 4, 5]
 
 
@@ -143,7 +143,7 @@ def test_a_walk_from_a_later_row_equals_the_whole_one_in_the_same_buffers(
     trajectory = Trajectory.of_sample(whole, times, {"guidance_scale": 3.0})
     for row in (5, 1):
         earlier = Earlier.recall(trajectory, table, row, z.device)
-        start, known = whole.latents[row], [expected[row].returned]
+        start, known = whole.latents[row], [expected[row].answer]
         again = predictor_of(models, table, "a panda")
         tail = walker.walk(again, table, start, 3.0, noise, known, earlier=earlier)
         assert_walks_equal(tail, expected[row:])

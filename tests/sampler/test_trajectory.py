@@ -158,7 +158,7 @@ def test_absurd_sizes_are_refused_before_a_tensor_is_read(tmp_path):
     assert "latents is F32 [100001, 1, 8, 8], not F32 [51" in refusal(path, (51, 4, 16, 16))
 
 
-@pytest.mark.parametrize("version", [None, 0, 2, 5, 99, "3", 3.0, True, [], {}])
+@pytest.mark.parametrize("version", [None, 0, 2, 6, 99, "3", 3.0, True, [], {}])
 def test_other_format_versions_are_refused_by_name(saved, version):
     save_again(saved, {}, format_version=version)
     said = refusal(saved)

@@ -12,6 +12,7 @@ from sdloop.show.page.modules import join_modules
 from sdloop.show.page.page_data import Comparison, Still, page_data
 
 from .test_page import make_run
+from .test_page_words import with_words
 
 WEB = Path(modules.__file__).parent / "web"
 
@@ -92,7 +93,7 @@ def types_of_data(file="data.js"):
 def test_data_have_the_fields_that_their_types_name(tmp_path):
     run = make_run(tmp_path)
     write_frames(tmp_path, run.images[:1])
-    run = replace(run, stills=[Still("000.png", "Noise", "The first frame.")])
+    run = replace(with_words(run), stills=[Still("000.png", "Noise", "The first frame.")])
     comparison = Comparison(run.differences)
     data = page_data(tmp_path / "x.html", [run], (), comparison)
     [shown] = data["runs"]
@@ -101,6 +102,7 @@ def test_data_have_the_fields_that_their_types_name(tmp_path):
         "TableRow": shown["facts"]["table"][0], "StepData": shown["steps"][0],
         "LinkedFile": shown["files"][0], "StillData": shown["stills"][0],
         "ChartData": data["charts"][0], "ComparisonData": data["comparison"],
+        "WordFacts": shown["facts"]["words"][0],
     }  # fmt: skip
     assert {name: set(value) for name, value in found.items()} == types_of_data()
 

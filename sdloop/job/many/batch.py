@@ -14,7 +14,7 @@ from torch import Tensor
 from sdloop.job.config import model_of
 from sdloop.job.forecast import estimate, no_room_for_loop
 from sdloop.job.sample import draw, not_finite
-from sdloop.job.texts import encode
+from sdloop.job.texts import encode, words_of
 from sdloop.machine.device import free_bytes
 from sdloop.machine.errors import UserError
 from sdloop.machine.memory import SHARE_OF_FREE, host_room_bytes, is_out_of_memory
@@ -86,7 +86,8 @@ def calls_alike(plan: Plan) -> tuple[object, ...]:
     """Return a key that is equal for runs that can share calls of the network."""
     table = plan.config.scheduler.model_dump_json()  # settled: with the model it fixes the table
     rescale = plan.config.guidance_rescale
-    return (*loads_alike(plan), plan.latent_shape, plan.guided, rescale, table)
+    captures = plan.config.capture
+    return (*loads_alike(plan), plan.latent_shape, plan.guided, captures, rescale, table)
 
 
 def largest_together(plan: Plan) -> int:
@@ -151,7 +152,10 @@ def sample_together(
             for one in sample_together(part, engine, texts, on_row)
         ]
     took_ms = (time.perf_counter() - started) * 1000 / len(plans)
-    return [_pick(plan, denoised, sample, took_ms, len(plans)) for sample, plan in enumerate(plans)]
+    return [
+        _pick(plan, denoised, sample, took_ms, len(plans), words_of(plan, engine))
+        for sample, plan in enumerate(plans)
+    ]
 
 
 def _walk(
@@ -166,7 +170,15 @@ def _walk(
     if len(set(scales)) > 1:
         guidance = torch.tensor(scales, device=device).reshape(-1, 1, 1, 1)
     rescale = first.config.guidance_rescale
-    steps = engine.walk(first.table, z, conditioning, guidance, noise, guidance_rescale=rescale)
+    steps = engine.walk(
+        first.table,
+        z,
+        conditioning,
+        guidance,
+        noise,
+        guidance_rescale=rescale,
+        keep_attention=first.config.captures_attention,
+    )
     return collect(_told(steps, len(plans), on_row), z, len(first.table))
 
 
@@ -177,11 +189,18 @@ def _told(steps: Iterable[Step], runs: int, on_row: Callable[[int], None]) -> It
         yield step
 
 
-def _pick(plan: Plan, denoised: Denoised, sample: int, took_ms: float, together: int) -> Sampled:
+def _pick(
+    plan: Plan,
+    denoised: Denoised,
+    sample: int,
+    took_ms: float,
+    together: int,
+    words: Sequence[tuple[str, tuple[int, ...]]],
+) -> Sampled:
     """Take one run out of the walk; it fails if a value is not finite."""
     timesteps = torch.from_numpy(plan.table.timesteps)
     config = plan.config.model_dump(mode="json")
-    trajectory = Trajectory.of_sample(denoised, timesteps, config, sample)
+    trajectory = Trajectory.of_sample(denoised, timesteps, config, sample, words)
     bad = ~torch.isfinite(trajectory.latents[1:].flatten(1)).all(dim=1)
     if bad.any():
         row = int(bad.int().argmax())

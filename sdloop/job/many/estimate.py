@@ -92,6 +92,7 @@ def disk_bytes(plan: Plan, keep: Sequence[str]) -> int:
     size = TEXT_BYTES + ROW_BYTES * rows + small * (5 + 2 * len(plan.stages))
     if "trajectory" in keep:
         size += 4 * prod(plan.latent_shape) * (1 + rows * (2 + plan.guided))
+        size += rows * plan.captured_bytes
     if "animations" in keep:
         size += ANIMATION_BYTES * pixels * frames * len(export.formats)
     if "strip" in keep:
@@ -159,7 +160,14 @@ def _pace_s(batch: Sequence[Plan], engine: Engine) -> tuple[float, float]:
     conditioning = Conditioning.joined([texts.of(plan)] * len(batch))
     z = torch.randn((len(batch), *plan.latent_shape)).to(device)
     noise = torch.zeros((len(plan.table), *z.shape), device=device) if plan.table.noisy else None
-    steps = engine.walk(plan.table, z, conditioning, plan.config.guidance_scale, noise)
+    steps = engine.walk(
+        plan.table,
+        z,
+        conditioning,
+        plan.config.guidance_scale,
+        noise,
+        keep_attention=plan.config.captures_attention,
+    )
     times = []
     for _ in range(min(3, len(plan.table))):
         started = time.perf_counter()

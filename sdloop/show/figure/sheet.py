@@ -51,6 +51,7 @@ def write_sheet(
     columns: Side,
     bar: ColorBar | None = None,
     captions: Sequence[Sequence[str]] | None = None,
+    comment: str = "",
 ) -> None:
     """Draw pictures in rows and columns.
 
@@ -63,6 +64,7 @@ def write_sheet(
         columns: What its columns stand for.
         bar: What colours mean, where all cells share one scale.
         captions: A line below each picture, by row and column.
+        comment: A text to keep in the file.
     """
     high, wide, factor = _cell_size(cells)
     font, small = font_of(TEXT_PX), font_of(SMALL_PX)
@@ -99,7 +101,7 @@ def write_sheet(
     if bar:
         height = min(bottom - GAP_PX - top, TALLEST_BAR_PX)
         draw_color_bar(canvas, (right + GAP_PX, top), height, SMALL_PX, bar)
-    write_canvas(path, canvas)
+    write_canvas(path, canvas, comment)
 
 
 def _cell_size(

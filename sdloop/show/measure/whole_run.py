@@ -16,6 +16,7 @@ from sdloop.show.measure.layout import object_mask
 from sdloop.show.measure.path import LatentPath, measure_path
 from sdloop.show.measure.placement import Placement, measure_placement
 from sdloop.show.measure.steps import StepMeasures, measure_steps
+from sdloop.show.measure.words import WordMeasures, measure_words
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 class RunMeasures:
     """All measures of a run; each part says what its numbers mean.
 
-    `table` is the one that made the run.
+    `table` is the one that made the run; `words` is None where no attention was kept.
     """
 
     table: Table
@@ -39,6 +40,7 @@ class RunMeasures:
     frequency: FrequencyTimeline
     placement: Placement
     path: LatentPath
+    words: WordMeasures | None = None
 
     def columns(self) -> dict[str, NDArray[np.number]]:
         """Return a number for each step: name -> (rows,), in the order of steps.csv."""
@@ -54,6 +56,7 @@ class RunMeasures:
             "path_picture": self.path.picture[1:],
             "path_off_rms": self.path.off_rms[1:],
             **{f"energy_{name.replace(' ', '_')}": energy for name, energy in bands},
+            **({} if self.words is None else self.words.columns()),
             "base_frame": self.table.base,
             "tries": self.table.tries.astype(np.int64),
             "corrects": (self.table.retakes | self.table.corrects).astype(np.int64),
@@ -112,4 +115,7 @@ def measure_run(
         changes.frequency(),
         measure_placement(changes.values, final, on_object),
         measure_path(trajectory.latents, table),
+        measure_words(trajectory.captured, trajectory.words, changes.values)
+        if trajectory.captured and trajectory.words
+        else None,
     )

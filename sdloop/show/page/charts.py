@@ -1,5 +1,6 @@
 """The charts that the page can show: the numbers of a step, in words."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -23,6 +24,7 @@ class Chart:
 
 
 BAND_PREFIX = "energy_"
+OF_A_WORD = re.compile(r"(begin|end|word_\d+\w*)_(attention|change)")  # shown beside the words
 CHARTS = (
     Chart(
         "Picture change",
@@ -134,6 +136,6 @@ def charts_of(names: Sequence[str]) -> list[dict[str, Any]]:
     others = [
         Chart(name.replace("_", " ").capitalize(), "", {name: ""})
         for name in names
-        if name not in shown
+        if name not in shown and not OF_A_WORD.fullmatch(name)
     ]
     return [asdict(chart) for chart in (*known, *others)]

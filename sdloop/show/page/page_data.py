@@ -19,8 +19,10 @@ from numpy.typing import NDArray
 
 from sdloop.sampler.table import Table
 from sdloop.show.difference import scale_to_indices, viridis
+from sdloop.show.measure.words import WordMeasures
 from sdloop.show.page.charts import charts_of
 from sdloop.show.page.packing import LOSSLESS, compress, compress_exactly, pack, sixteenths_of
+from sdloop.show.page.page_words import pack_words, word_facts
 
 COUNTERS = (
     "row",
@@ -64,6 +66,7 @@ class PageRun:
         numbers: Of every step: name -> (rows,); those of floating point can be charted.
         stages: The rows that are marked.
         start_frame: The frame of another run that this one starts from; None for noise.
+        words: The attention of the prompt's words; None if none was kept.
         files: Names of files in `folder` to link to; the page leaves itself out.
         stills: More pictures.
         small_decoder: Whether a small decoder drew the predictions, not the VAE.
@@ -78,6 +81,7 @@ class PageRun:
     numbers: Mapping[str, NDArray[np.number]]
     stages: Sequence[int]
     start_frame: int | None = None
+    words: WordMeasures | None = None
     files: Sequence[str] = ()
     stills: Sequence[Still] = ()
     small_decoder: bool = False
@@ -164,6 +168,7 @@ def _run_data(run: PageRun, page: Path, budget_bytes: int) -> dict[str, Any]:
             run.z0_hat is not None,
             run.small_decoder,
             run.start_frame,
+            word_facts(run.words),
         ),
         "files": [
             {"name": name, "href": href_to(page, run.folder / name)}
@@ -178,7 +183,8 @@ def _run_data(run: PageRun, page: Path, budget_bytes: int) -> dict[str, Any]:
     stacks = [run.images, scale_to_indices(run.differences, peaks)]
     if run.z0_hat is not None:
         stacks.append(run.z0_hat)
-    blank = _steps([[""] * len(stack) for stack in stacks], None, numbers)
+    attention = pack_words(run.words, len(run.differences))
+    blank = _steps([[""] * len(stack) for stack in stacks], None, numbers, attention)
     pictures_bytes = int((budget_bytes - len(to_json(words | blank))) / BASE64_GROWTH)
     packed = pack(stacks, pictures_bytes)
     sixteenths = None
@@ -187,13 +193,14 @@ def _run_data(run: PageRun, page: Path, budget_bytes: int) -> dict[str, Any]:
         if packed.size_bytes + sum(map(len, files)) <= pictures_bytes:
             sixteenths = [in_base64(file) for file in files]
     pictures = [[in_base64(file) for file in files] for files in packed.stacks]
-    return words | _steps(pictures, sixteenths, numbers) | {"quality": packed.quality}
+    return words | _steps(pictures, sixteenths, numbers, attention) | {"quality": packed.quality}
 
 
 def _steps(
     pictures: Sequence[Sequence[str]],
     sixteenths: Sequence[str] | None,
     numbers: Sequence[tuple[float, list[float | None]]],
+    attention: Sequence[str | None],
 ) -> dict[str, Any]:
     """Put frame 0, and pictures to each step's numbers: frame, difference and, if any, z0_hat."""
     (start, *frames), differences, *others = pictures
@@ -209,9 +216,10 @@ def _steps(
                 "z0_hat": z0_hat,
                 "peak": peak,
                 "numbers": row,
+                "attention": maps,
             }
-            for frame, difference, sixteenth, z0_hat, (peak, row) in zip(
-                frames, differences, rests, z0_hats, numbers, strict=True
+            for frame, difference, sixteenth, z0_hat, (peak, row), maps in zip(
+                frames, differences, rests, z0_hats, numbers, attention, strict=True
             )
         ],
     }
@@ -227,6 +235,7 @@ def run_facts(
     has_z0_hat: bool,
     small_decoder: bool = False,
     start_frame: int | None = None,
+    words: list[dict[str, Any]] | None = None,
 ) -> dict[str, Any]:
     """List what is known of a run before its first step.
 
@@ -240,6 +249,7 @@ def run_facts(
         has_z0_hat: Whether each step will have it.
         small_decoder: See `PageRun`.
         start_frame: See `PageRun`.
+        words: What `word_facts` says of the prompt; None where no attention is kept.
 
     Returns:
         `RunFacts` of web/data.js.
@@ -269,6 +279,7 @@ def run_facts(
         "columns": list(columns),
         "has_z0_hat": has_z0_hat,
         "small_decoder": small_decoder,
+        "words": words,
     }
 
 
@@ -301,6 +312,7 @@ def quick_step(
         "z0_hat": files[2],
         "peak": float(peak[0]),
         "numbers": [_finite(value) for value in numbers],
+        "attention": None,
     }
 
 

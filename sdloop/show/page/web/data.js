@@ -30,6 +30,18 @@
  * @property {string[]} columns  Names of the numbers that each step has.
  * @property {boolean} has_z0_hat
  * @property {boolean} small_decoder  Whether a small decoder drew z0_hat, not the VAE.
+ * @property {WordFacts[] | null} words  Of the prompt; null where no attention was kept.
+ */
+
+/**
+ * One word of a prompt, or what begins or ends its text.
+ *
+ * @typedef {object} WordFacts
+ * @property {string} text
+ * @property {boolean} apart  Whether it is the begin or the end.
+ * @property {string} attention  The column of its share of all attention.
+ * @property {string} change  The column of the change where it is attended, over chance.
+ * @property {number} peak  The share that 255 stands for in its maps, 0 to 1.
  */
 
 /**
@@ -44,6 +56,7 @@
  * @property {string | null} z0_hat  The clean picture that the step predicted.
  * @property {number} peak  The largest difference, in 8-bit levels.
  * @property {(number | null)[]} numbers  One for each of the run's columns.
+ * @property {string | null} attention  The maps of all words side by side, in grey; null if none.
  */
 
 /**

@@ -22,6 +22,7 @@ export class Figure {
    *   painted, or returns null where there is nothing to paint.
    */
   constructor({ facts }, kind, title, paint) {
+    this.kind = kind;
     this.#title = title;
     this.#paint = paint;
     const { width, height } = facts;

@@ -4,6 +4,7 @@
 /** @import { ChartData } from "./data.js" */
 /** @import { Pixel, Run } from "./run.js" */
 /** @import { Runs } from "./runs.js" */
+import { WordsPanel } from "./attention.js";
 import { Charts } from "./charts.js";
 import { element } from "./dom.js";
 import { RunView } from "./figures.js";
@@ -22,6 +23,7 @@ export class Page {
   #transport;
   #charts;
   #pixelPanel;
+  #words;
   /** @type {Pixel} */
   #pixel;
   #position;
@@ -55,6 +57,7 @@ export class Page {
       this.#hold(true);
       this.#showPixel(pixel);
     });
+    this.#words = new WordsPanel(runs, this.#views, (position) => this.#transport.scrub(position));
     const { width, height } = runs.first.facts;
     this.#pixel = { x: Math.floor(width / 2), y: Math.floor(height / 2) };
     this.#position = begin ?? this.#firstPosition();
@@ -107,6 +110,7 @@ export class Page {
     arrange(this.#runs, this.#views);
     this.#transport.update();
     this.#charts.update();
+    this.#words.update();
     this.#showPixel(this.#pixel);
     this.#go(this.#position);
   }
@@ -117,6 +121,7 @@ export class Page {
     for (const view of this.#views) view.show(this.#runs.frameOf(view.run, this.#position));
     this.#transport.point(this.#position);
     this.#charts.point(this.#position);
+    this.#words.point(this.#position);
     this.#pixelPanel.point(this.#position);
     this.#onMove?.();
   }

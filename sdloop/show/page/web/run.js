@@ -20,7 +20,28 @@ import { decodePicture, levelsOf, readableContext } from "./pictures.js";
  * @property {ImageBitmap | null} z0Hat
  * @property {number} peak
  * @property {(number | null)[]} numbers
+ * @property {WordMaps | null} attention
  */
+
+/**
+ * The maps of all words of a step side by side, one level a place.
+ *
+ * @typedef {object} WordMaps
+ * @property {Uint8Array} levels
+ * @property {number} width  Of all together.
+ * @property {number} height
+ */
+
+/**
+ * @param {string | null} text
+ * @returns {Promise<WordMaps | null>}
+ */
+async function decodeMaps(text) {
+  if (!text) return null;
+  const bitmap = await decodePicture(text);
+  const { width, height } = bitmap;
+  return { levels: levelsOf(bitmap), width, height };
+}
 
 /**
  * Decode what a step brings.
@@ -28,12 +49,14 @@ import { decodePicture, levelsOf, readableContext } from "./pictures.js";
  * @param {StepData} data
  * @returns {Promise<Step>}
  */
-export async function decodeStep({ frame, difference, sixteenths, z0_hat, peak, numbers }) {
-  const [frameBitmap, differenceBitmap, restBitmap, z0Hat] = await Promise.all([
+export async function decodeStep(data) {
+  const { frame, difference, sixteenths, z0_hat, peak, numbers } = data;
+  const [frameBitmap, differenceBitmap, restBitmap, z0Hat, attention] = await Promise.all([
     frame === null ? null : decodePicture(frame),
     difference === null ? null : decodePicture(difference),
     sixteenths === null ? null : decodePicture(sixteenths),
     z0_hat === null ? null : decodePicture(z0_hat),
+    decodeMaps(data.attention),
   ]);
   return {
     frame: frameBitmap,
@@ -42,6 +65,7 @@ export async function decodeStep({ frame, difference, sixteenths, z0_hat, peak, 
     z0Hat,
     peak,
     numbers,
+    attention,
   };
 }
 
