@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from diffusers import DDIMScheduler
 
-from .denoise import tokenize
+from .denoise import NOISE_LEVELS, tokenize
 from .pictures import decode, encode, load_vae
 from .sample import Model, load_model
 from .scene.captions import draw_captioned
@@ -44,7 +44,7 @@ def predictions(
         seed: of the noise.
     """
     device, px = model.machine.device, model.unet.config.sample_size
-    scheduler = DDIMScheduler.from_pretrained(model.folder / "scheduler")
+    scheduler = DDIMScheduler(**NOISE_LEVELS, clip_sample=False, set_alpha_to_one=False)
     scheduler.set_timesteps(ROWS)
     generator = torch.Generator().manual_seed(seed)
     z = torch.randn((len(captions), 4, px, px), generator=generator).to(device)

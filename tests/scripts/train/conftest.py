@@ -57,6 +57,17 @@ def tiny_config(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "snapshot_every": 32,
         "cpu": {"batch": 8, "lr_scale": 1},
     }
+    values["tiny"] |= {
+        "files": 1,
+        "shard": 32,
+        "width": 8,
+        "blocks": [1, 0, 0, 0],
+        "samples": 160,
+        "lr": 1e-2,
+        "warmup": 8,
+        "ema": 0.9,
+        "cpu": {"batch": 8, "lr_scale": 1},
+    }
     path = tmp_path_factory.mktemp("config") / "tiny.yaml"
     path.write_text(yaml.safe_dump(values))
     return path
