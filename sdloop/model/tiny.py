@@ -19,7 +19,7 @@ from sdloop.machine.documents import opened
 from sdloop.machine.errors import UserError, reason_of
 from sdloop.machine.tensor_file import read_header
 from sdloop.model.config_keys import check_known
-from sdloop.model.enlarge import enlarge_at_once
+from sdloop.model.linear_end import with_linear_end
 from sdloop.model.tiny_source import PART, TINY_KEY, TINY_WEIGHTS, fetch_tiny
 from sdloop.model.weight_files import BUNDLED_SUMS, SHA256
 from sdloop.model.weights import check_weights, read_weights
@@ -27,7 +27,6 @@ from sdloop.model.weights import check_weights, read_weights
 if TYPE_CHECKING:
     from diffusers import AutoencoderTiny
 
-    from sdloop.model.enlarge import enlarge_at_once
     from sdloop.model.hub import Watch
 from sdloop.model.tiny_source import TinySource
 
@@ -71,7 +70,7 @@ def load_tiny(
     weights = read_weights(tiny.weights, names, device, dtype, named)
     network.load_state_dict(weights, assign=True)
     if device.type == "cpu":  # elsewhere not measured
-        network.decoder.layers = enlarge_at_once(network.decoder.layers)
+        network.decoder.layers = with_linear_end(network.decoder.layers)
     network.to(device, memory_format=torch.channels_last)
     return network.eval().requires_grad_(False)
 

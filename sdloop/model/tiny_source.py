@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 PART = "tiny_vae"  # the folder of a model's own
 TINY_CONFIG, TINY_WEIGHTS = "config.json", "diffusion_pytorch_model.safetensors"
 TINY_KEY = "decode.tiny"  # of a run's config
-PHASES = 16  # numbers that an enlarging 3 x 3 kernel becomes: four of 2 x 2 (`enlarge.py`)
+LINEAR_END = 4 * 9  # a last stage without blocks: 3 x 3 weights of 2 x 2 pixels (`linear_end.py`)
 
 
 class TinyConfig(Network):
@@ -62,7 +62,8 @@ class TinyConfig(Network):
         width, stages = self.decoder_block_out_channels[0], len(self.num_decoder_blocks)
         blocks = sum(self.num_decoder_blocks) * 3 * (9 * width**2 + width)
         ends = 9 * width * (self.latent_channels + self.out_channels) + width + self.out_channels
-        return blocks + ends + (stages - 1) * PHASES * width**2
+        merged = LINEAR_END * width * self.out_channels + 4 * self.out_channels
+        return blocks + ends + (stages - 1) * 9 * width**2 + merged
 
 
 @dataclass(frozen=True)
