@@ -11,12 +11,10 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import FileResponse, HTMLResponse, JSONResponse, StreamingResponse
 from starlette.routing import Route
 
-from sdloop.job.config import SHOWN_KEYS, RunConfig
+from sdloop.job.config import SHOWN_KEYS
 from sdloop.job.folder import CONFIG_FILE, MANIFEST_FILE, TRAJECTORY_FILE, RunFiles
-from sdloop.job.plan import prepare
-from sdloop.machine.errors import UserError
 from sdloop.serve.desk import Desk, Full
-from sdloop.serve.form import Form, WrongValue, wrong_value
+from sdloop.serve.form import Form, WrongValue
 from sdloop.serve.live import COLUMNS
 from sdloop.serve.stream import Bell, Reader, tell
 from sdloop.show.difference import viridis
@@ -53,8 +51,8 @@ def make_app(form: Form, desk: Desk, bell: Bell) -> Starlette:
     async def add(request: Request) -> Response:
         try:
             values, start = _asked(await request.body())
-            config = form.read(values, start)
-            await run_in_threadpool(_check, config, form)
+            # a fork reads the run that it starts from
+            config = await run_in_threadpool(form.named, form.read(values, start))
             return JSONResponse({"name": desk.add(config).name})
         except WrongValue as error:
             return JSONResponse({"key": error.key, "message": str(error)}, 422)
@@ -112,14 +110,6 @@ def _asked(body: bytes) -> tuple[dict[str, str], tuple[str, int] | None]:
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise WrongValue("this is no form of sdloop's", "") from None
     return texts, (name, frame)
-
-
-def _check(config: RunConfig, form: Form) -> None:
-    """Refuse at once what cannot run."""
-    try:
-        prepare(config)
-    except UserError as error:
-        raise wrong_value(error, form.path) from None
 
 
 def _is_name(name: str) -> bool:

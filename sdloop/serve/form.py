@@ -14,6 +14,7 @@ from typing import Any
 
 from sdloop.job.config import RunConfig
 from sdloop.job.config_file import default_config, load_config
+from sdloop.job.plan import prepare
 from sdloop.machine.errors import UserError
 
 LABELS = {
@@ -28,6 +29,7 @@ LABELS = {
     "height": "Height",
 }
 LONGEST_NAME = 40
+NAMELESS = ".new"
 FREE_STAGES = "export.stages=null"  # those of the config may not fit other steps
 
 
@@ -92,14 +94,14 @@ class Form:
         ]
 
     def read(self, values: Mapping[str, str], start: tuple[str, int] | None = None) -> RunConfig:
-        """Make a config of what was typed; equal values make the same run, in the same folder.
+        """Make a config of what was typed.
 
         Args:
             values: Field -> text.
             start: The name of a run in `runs`, and the frame to start from.
 
         Returns:
-            The config.
+            The config; its folder is not named yet.
 
         Raises:
             WrongValue: A value was refused.
@@ -118,7 +120,25 @@ class Form:
         if config.model not in self.models:  # a browser may not look around on the disk
             allowed = ", ".join(self.models)
             raise WrongValue(f"model = {config.model}: allowed: {allowed}", "model")
-        return config.model_copy(update={"output": str(self.runs / name_of(config))})
+        return config.model_copy(update={"output": str(self.runs / NAMELESS)})
+
+    def named(self, config: RunConfig) -> RunConfig:
+        """Check a config and name its folder: equal runs get the same one.
+
+        Args:
+            config: Of `read`.
+
+        Returns:
+            The config, with its folder.
+
+        Raises:
+            WrongValue: It cannot run.
+        """
+        try:
+            settled = prepare(config).config
+        except UserError as error:
+            raise wrong_value(error, self.path) from None
+        return config.model_copy(update={"output": str(self.runs / name_of(settled))})
 
     def command(self, config: RunConfig) -> str:
         """Write the command that makes the same run."""
