@@ -126,6 +126,30 @@ def find_tiny(source: ModelSource, name: AnyPath | None = None) -> TinySource:
         found = _own(source) or _named(source.family.tiny)
     else:
         found = _named(name if isinstance(name, str) else str(as_path(name, "name")))
+    _check_fits(found, source)
+    return found
+
+
+def own_tiny(source: ModelSource) -> TinySource | None:
+    """Find the small decoder that a model brings along; nothing is fetched.
+
+    Args:
+        source: The model.
+
+    Returns:
+        Where it is; None if the model has none, or another VAE than its own.
+
+    Raises:
+        UserError: It does not fit the model's latents, or is damaged.
+    """
+    found = None if source.vae_place is not None else _own(source)
+    if found is not None:
+        _check_fits(found, source)
+    return found
+
+
+def _check_fits(found: TinySource, source: ModelSource) -> None:
+    """Refuse a small decoder of other latents."""
     config = found.config
     for what, given, wanted in (
         ("latent_channels", config.latent_channels, source.latent_channels),
@@ -135,7 +159,6 @@ def find_tiny(source: ModelSource, name: AnyPath | None = None) -> TinySource:
             raise UserError(
                 f"{TINY_KEY} = {found.name}: has {what} {given}; model = {source.name} has {wanted}"
             )
-    return found
 
 
 def _own(source: ModelSource) -> TinySource | None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sdloop.sampler.loop import Step
 
 QUALITY = 80
+LARGEST_SHARE = 0.08  # of the loop's time, for drawing
 AHEAD = 2  # rows that a GPU may be given before the first of them is computed
 MOST_WAITING = 4  # steps behind which pictures are left out
 COLUMNS = (
@@ -93,7 +94,7 @@ class Live:
         from sdloop.job.preview import Previewer
 
         plan, z = began.plan, began.z
-        previewer = Previewer(plan, began.engine)
+        previewer = Previewer(plan, began.engine, LARGEST_SHARE)
         table, stages = plan.table, plan.stages
         config, size = plan.config.model_dump(mode="json"), plan.size
         self.first = plan.config.first_row

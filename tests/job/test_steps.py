@@ -11,6 +11,7 @@ from sdloop import run as run_module
 from sdloop.job import engine as engine_module
 from sdloop.job.config_file import load_config
 from sdloop.job.folder import RunFolder
+from sdloop.job.preview import Previewer
 from sdloop.machine.errors import UserError
 
 
@@ -72,7 +73,10 @@ def test_a_wrong_config_is_refused_by_name(tiny_config):
         next(sdloop.steps(load_config(tiny_config), ["seed=1"]))
 
 
-def test_previews_resemble_the_pictures():
+@pytest.mark.parametrize("has_tiny", [True, False])
+def test_previews_resemble_the_pictures(monkeypatch, has_tiny):
+    if not has_tiny:  # a linear map draws
+        monkeypatch.setattr("sdloop.job.preview.own_tiny", lambda source: None)
     config = ["scheduler.num_steps=8", "prompt=a panda in the snow", "guidance_scale=3.5"]
     apart, unlike = [], []
     previous = None
@@ -82,5 +86,16 @@ def test_previews_resemble_the_pictures():
         if previous is not None:
             unlike.append(np.corrcoef(np.flip(previous).ravel(), picture.ravel())[0, 1])
         previous = picture
-    assert min(apart) > 0.7
+    assert min(apart) > (0.85 if has_tiny else 0.7)
     assert max(unlike) < min(apart)
+
+
+@pytest.mark.parametrize(("share", "is_quick"), [(1e9, True), (0.0, False)])
+def test_the_small_decoder_draws_where_it_is_quick_enough(share, is_quick):
+    steps = sdloop.steps(load_config("configs/astronaut.yaml", ["seed=1"]))
+    step = next(steps)
+    z0_hat = step.latents.z0_hat
+    previewer = Previewer(step._plan, step._engine, share)
+    drawn = [previewer.pictures(z0_hat) for _ in range(6)]
+    assert np.array_equal(drawn[-1][0], step.preview) == is_quick
+    assert not np.array_equal(drawn[0][0], step.preview)  # not known yet
