@@ -1,6 +1,6 @@
 """The README's film of the live page: a run, a look back, a fork, in a real browser.
 
-The loop waits after each step, so that every other step can be taken.
+The loop waits after each step, so that every third step can be taken.
 
 python scripts/watch_film.py [--out sdloop/serve/watch.webp] [--browser chromium]
 """
@@ -24,7 +24,7 @@ from sdloop.serve.server import serving
 ROOT = Path(__file__).parents[1]
 CONFIG = ROOT / "configs" / "astronaut.yaml"
 SIZE = {"width": 1000, "height": 900}
-WIDTH_PX = 640
+WIDTH_PX = 480
 LARGEST_BYTES = 300_000
 WAIT_S = 0.5
 FRAME_MS, LAST_MS = 220, 1600
@@ -59,12 +59,12 @@ class Film:
 
     def follow(self, most: int) -> None:
         """Take frames until the run is decoded in full, at most about so many of its steps."""
-        last = -2
+        last = -3
         final = self._page.locator("#exactness:has-text('exact to the pixel')")
         while final.count() == 0:
             doing = self._page.inner_text("#doing")
             frame = int(self._page.input_value("#scrubber"))
-            if doing == "taking the steps" and frame >= last + 2 and len(self.frames) < most:
+            if doing == "taking the steps" and frame >= last + 3 and len(self.frames) < most:
                 last = frame
                 self.take()
             self._page.wait_for_timeout(60)
@@ -72,7 +72,7 @@ class Film:
 
     def save(self, path: Path) -> None:
         """Write the best film that is small enough."""
-        for quality in (80, 70, 60, 50, 40, 30, 20):
+        for quality in (50, 35, 20, 10):
             self.frames[0].save(
                 path,
                 "WEBP",
@@ -81,7 +81,7 @@ class Film:
                 duration=self.times_ms,
                 loop=0,
                 quality=quality,
-                method=6,
+                method=4,
             )
             if path.stat().st_size <= LARGEST_BYTES:
                 break

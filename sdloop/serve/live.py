@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ QUALITY = 80
 LARGEST_SHARE = 0.08  # of the loop's time, for drawing
 AHEAD = 2  # rows that a GPU may be given before the first of them is computed
 MOST_WAITING = 4  # steps behind which pictures are left out
+GAP_S = 0.04  # at least, between pictures: eyes are not quicker, and the loop needs the cores
 COLUMNS = (
     *("difference_mean", "difference_max", "step_rms", "step_cosine", "guidance_rms", "eps_rms"),
     *("z_rms", "log_snr", "alpha_cumprod_from", "alpha_cumprod_to"),
@@ -32,8 +34,8 @@ COLUMNS = (
 class Live:
     """What a browser sees of one run; a thread of its own draws the steps.
 
-    The run's thread only hands over its tensors. Where drawing falls behind, steps come without
-    pictures: their `frame` is None.
+    The run's thread only hands over its tensors. Where drawing falls behind, or steps are quicker
+    than eyes, some come without pictures: their `frame` is None.
 
     Attributes:
         facts: What is known before the first step; None until then.
@@ -104,9 +106,13 @@ class Live:
         self.facts = run_facts(plan.folder.name, config, table, size, stages, COLUMNS, True)
         self._changed()
         sketch = _Sketch(began, previewer, before, picture)
+        shown = 0.0
         while waiting := self._waiting():
             for at, (step, ready) in enumerate(waiting):
-                has_pictures = at >= len(waiting) - MOST_WAITING
+                is_last = step.row == len(table) - 1
+                is_due = is_last or time.perf_counter() - shown >= GAP_S
+                has_pictures = is_due and at >= len(waiting) - MOST_WAITING
+                shown = time.perf_counter() if has_pictures else shown
                 self.steps.append(sketch.of(step, ready, has_pictures))
                 self._changed()
 
