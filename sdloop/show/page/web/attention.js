@@ -180,9 +180,9 @@ export class WordsPanel {
     const section = element("words", HTMLElement);
     section.hidden = this.#panels.length === 0;
     if (section.hidden) return;
-    element("word-runs", HTMLElement).append(...this.#panels.map(({ root }) => root));
+    element("word-runs", HTMLElement).replaceChildren(...this.#panels.map(({ root }) => root));
     const kinds = new Set(views.flatMap((view) => view.figures.map((figure) => figure.kind)));
-    section.querySelector(".choices")?.append(this.#choice(kinds));
+    section.querySelector(".choices")?.replaceChildren(this.#choice(kinds));
     this.#layOver("frame");
   }
 

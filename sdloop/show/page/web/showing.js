@@ -27,7 +27,8 @@ const PREVIEWS =
  * @returns {StepData}
  */
 function blankStep(numbers) {
-  return { frame: null, difference: null, sixteenths: null, z0_hat: null, peak: 0, numbers };
+  const pictures = { frame: null, difference: null, sixteenths: null, z0_hat: null };
+  return { ...pictures, peak: 0, numbers, attention: null };
 }
 
 /**
