@@ -16,6 +16,13 @@ const OVER = /** @type {const} */ ({
 });
 
 /** @typedef {keyof typeof OVER} Kind */
+/** @typedef {Pick<RunView, "figures">} View */
+
+/**
+ * @param {string} value
+ * @returns {value is Kind}
+ */
+const isKind = (value) => value in OVER;
 
 /** One run's words. */
 class RunWords {
@@ -33,7 +40,7 @@ class RunWords {
   /**
    * @param {Runs} runs
    * @param {Run} run
-   * @param {RunView} view
+   * @param {View} view
    */
   constructor(runs, run, view) {
     this.#runs = runs;
@@ -168,7 +175,7 @@ export class WordsPanel {
 
   /**
    * @param {Runs} runs
-   * @param {RunView[]} views
+   * @param {View[]} views  The runs' in order; others may follow.
    * @param {(position: number) => void} onScrub
    */
   constructor(runs, views, onScrub) {
@@ -186,14 +193,13 @@ export class WordsPanel {
     this.#layOver("frame");
   }
 
-  /** @param {Set<Kind>} kinds */
+  /** @param {Set<string>} kinds */
   #choice(kinds) {
     const choices = Object.entries(OVER).flatMap(([value, words]) => {
-      const kind = [...kinds].find((each) => each === value);
-      if (!kind) return [];
+      if (!(isKind(value) && kinds.has(value))) return [];
       const input = html("input", { type: "radio", name: "word-over", value });
-      input.checked = kind === "frame";
-      input.addEventListener("change", () => this.#layOver(kind));
+      input.checked = value === "frame";
+      input.addEventListener("change", () => this.#layOver(value));
       return [html("label", {}, input, html("span", {}, words))];
     });
     return html("fieldset", { class: "segments" }, html("legend", {}, "Map over"), ...choices);

@@ -67,6 +67,7 @@ export class SmallRun extends Run {
         z0Hat: z0Hats[row] ?? null,
         peak: peaks[row] ?? 0,
         numbers: [],
+        attention: null,
       });
     }
   }
