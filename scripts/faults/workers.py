@@ -36,12 +36,12 @@ class Watch:
 
     Attributes:
         first: When each was first seen written.
-        kept: Those that stood when a driver was killed.
+        kept: When those that stood as a driver was killed were written.
     """
 
     folder: Path
     first: dict[str, float] = field(default_factory=dict)
-    kept: set[str] = field(default_factory=set)
+    kept: dict[str, float] = field(default_factory=dict)
 
     def look(self) -> int:
         """Note new manifests; return how many runs are finished."""
@@ -49,13 +49,18 @@ class Watch:
             self.first.setdefault(path.parent.name, path.stat().st_mtime)
         return len(self.first)
 
-    def made_again(self) -> set[str]:
-        """Name the runs whose manifest was written more than once."""
-        return {
-            name
-            for name, when in self.first.items()
-            if (self.folder / name / "manifest.json").stat().st_mtime != when
-        }
+    def keep(self) -> None:
+        """Note what stands now."""
+        self.look()
+        self.kept = {name: self.written(name) for name in self.first}
+
+    def written(self, name: str) -> float:
+        """Return when a run's manifest was written."""
+        return (self.folder / name / "manifest.json").stat().st_mtime
+
+    def made_again(self, when: dict[str, float]) -> list[str]:
+        """Name the runs whose manifest is another one than it was."""
+        return [name for name, then in when.items() if self.written(name) != then]
 
 
 def main() -> None:
@@ -79,7 +84,8 @@ def main() -> None:
         for number, finished in enumerate(at):
             wait_until(finished, watch, driver)
             if number == len(at) // 2:
-                watch.kept |= kill_driver(driver, watch)
+                kill_driver(driver)
+                watch.keep()
                 driver = start(where, "ray", options)
                 print(f"driver killed with {len(watch.kept)} runs finished; started again")
             elif kill_worker(driver, chance):
@@ -87,14 +93,14 @@ def main() -> None:
                 print(f"worker killed with {watch.look()} runs finished")
         said = driver.communicate(timeout=LATEST_S)[0].decode()
         assert driver.returncode == 0, said
-        finished, again = watch.look(), watch.made_again()
+        finished, again = watch.look(), watch.made_again(watch.first)
         took_s = time.monotonic() - started
         print(
             f"{finished} of {options.runs} runs finished in {took_s:.0f} s, after {deaths} "
             f"SIGKILLs of workers and 1 of the driver; {len(again)} of them were made twice"
         )
         assert finished == options.runs
-        assert not again & watch.kept, "finished runs were made again by the second driver"
+        assert not watch.made_again(watch.kept), "the second driver made finished runs again"
         assert len(again) <= deaths * (options.batch - 1)
         assert deaths == options.kills - 1
         compare(where, options)
@@ -135,8 +141,8 @@ def kill_worker(driver: subprocess.Popen[bytes], chance: random.Random) -> bool:
     return False
 
 
-def kill_driver(driver: subprocess.Popen[bytes], watch: Watch) -> set[str]:
-    """Kill the driver, wait until its workers are gone too, and name the finished runs."""
+def kill_driver(driver: subprocess.Popen[bytes]) -> None:
+    """Kill the driver, and wait until its workers are gone too."""
     family = below(driver.pid)
     driver.kill()
     driver.wait()
@@ -144,8 +150,6 @@ def kill_driver(driver: subprocess.Popen[bytes], watch: Watch) -> set[str]:
     while any(title_of(pid).startswith("ray::Worker") for pid in family):
         assert time.monotonic() < deadline, "workers of a killed driver live on"
         time.sleep(0.05)
-    watch.look()
-    return set(watch.first)
 
 
 def below(pid: int) -> list[int]:

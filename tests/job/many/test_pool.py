@@ -56,8 +56,18 @@ def plans_of(path, *overrides):
     return settle_all(prepare_all(load_sweep(path, overrides)))
 
 
+@pytest.fixture
+def one_thread(monkeypatch):
+    """Let this process compute with one thread, as each of two workers on two cores does."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.mark.slow
-def test_results_are_those_of_the_local_engine(sweep_of, tmp_path, monkeypatch):
+def test_results_are_those_of_the_local_engine(sweep_of, tmp_path, monkeypatch, one_thread):
     monkeypatch.chdir(tmp_path)
     path = sweep_of()
     assert door.main([path, "--batch", "3", "output=local"]) == 0
