@@ -1,10 +1,10 @@
 """A small decoder's last stage in one convolution, where it has no block, and so is linear.
 
 Such a stage doubles the picture, convolves it and turns it into colours. Together that is one
-3 x 3 kernel on the small picture for each pixel of a 2 x 2 block (Shi et al. 2016, "Real-time single
-image and video super-resolution by sub-pixel convolution", arXiv:1609.05158): a twelfth of the
-products. On the outermost pixels, where the second convolution sees zeros, the
-layers themselves compute.
+3 x 3 kernel on the small picture for each pixel of a 2 x 2 block (Shi et al. 2016, "Real-time
+single image and video super-resolution by sub-pixel convolution", arXiv:1609.05158): a twelfth of
+the products. On the outermost pixels, where the second convolution sees zeros, the layers
+themselves compute.
 """
 
 from __future__ import annotations
