@@ -15,6 +15,7 @@ import json
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -61,10 +62,10 @@ class Forked:
 
     @property
     def last_word(self) -> int:
-        """Return the last frame from which the picture still comes out nearer the new one."""
-        nearer = [old > new for old, new in zip(self.to_old, self.to_new, strict=True)]
-        return max((frame for frame, near in zip(self.frames, nearer, strict=True) if near),
-                   default=0)  # fmt: skip
+        """Return the last frame up to which every fork ends nearer the new picture."""
+        pairs = zip(self.frames, self.to_old, self.to_new, strict=True)
+        nearer = takewhile(lambda one: one[1] > one[2], pairs)
+        return max((frame for frame, _, _ in nearer), default=0)
 
 
 def fork_of(plan: Plan, frame: int, prompt: str) -> Plan:

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from last_word import Forked
 
 SHOWN_EVERY = 4  # frames from one picture to the next
-WIDTH_INCHES, BAND_INCHES, HEAD_INCHES, DPI = 9.4, 2.0, 0.6, 100
+WIDTH_INCHES, BAND_INCHES, DPI = 9.4, 2.0, 100
+HEAD_INCHES, FOOT_INCHES = 0.6, 0.2
 LEFT, RIGHT = 0.06, 0.985
 INK, PALE, OLD, NEW = "#181818", "#6e6e6e", "#2a6fbb", "#c2571a"
 
@@ -29,7 +30,7 @@ def write_figure(path: Path, all_forked: Sequence[Forked]) -> None:
         path: The PNG file.
         all_forked: One for each pair.
     """
-    height = HEAD_INCHES + BAND_INCHES * len(all_forked)
+    height = HEAD_INCHES + BAND_INCHES * len(all_forked) + FOOT_INCHES
     figure = pyplot.figure(figsize=(WIDTH_INCHES, height), dpi=DPI)
     figure.text(LEFT, 1 - 0.2 / height, "Until when a new word still changes the picture",
                 fontsize=14, color=INK, va="center")  # fmt: skip
@@ -38,18 +39,18 @@ def write_figure(path: Path, all_forked: Sequence[Forked]) -> None:
     figure.text(LEFT, 1 - 0.45 / height, said, fontsize=9, color=PALE, va="center")
     for number, forked in enumerate(all_forked):
         top = 1 - (HEAD_INCHES + BAND_INCHES * number) / height
-        _draw_band(figure, forked, top, height, is_last=number == len(all_forked) - 1)
+        _draw_band(figure, forked, top, height, number == 0, number == len(all_forked) - 1)
     with replacing(path) as temporary, temporary.open("wb") as file:
         figure.savefig(file, format="png", metadata={"Software": None})
     pyplot.close(figure)
 
 
 def _draw_band(
-    figure: pyplot.Figure, forked: Forked, top: float, height: float, *, is_last: bool
+    figure: pyplot.Figure, forked: Forked, top: float, height: float, is_first: bool, is_last: bool
 ) -> None:
     """Draw one pair: its prompts, its pictures, the two distances over the same axis."""
     end = forked.frames[-1]
-    shown = [*range(0, end - SHOWN_EVERY + 1, SHOWN_EVERY), end]
+    shown = [*range(0, end - 1, SHOWN_EVERY), end]
     low, high = -SHOWN_EVERY / 2, shown[-2] + 1.7 * SHOWN_EVERY  # the last stands apart
     axes = figure.add_axes((LEFT, top - 1.75 / height, RIGHT - LEFT, 0.72 / height))
     axes.set_xlim(low, high)
@@ -79,5 +80,6 @@ def _draw_band(
         axes.spines[side_name].set_visible(False)
     if is_last:
         axes.set_xlabel("step at which the fork leaves", fontsize=9, color=INK)
-        axes.legend(loc="lower right", fontsize=8.5, frameon=False,
+    if is_first:
+        axes.legend(loc="center left", fontsize=8.5, frameon=False,
                     title="RMS distance of the picture, of 255", title_fontsize=8.5)  # fmt: skip

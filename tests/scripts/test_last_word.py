@@ -34,9 +34,9 @@ def made_up(to_old, to_new):
     return Forked(("a cat", "a dog"), frames, pictures, to_old, to_new)
 
 
-def test_last_word_is_the_last_fork_that_ends_nearer_the_new_picture():
+def test_last_word_is_the_last_fork_before_one_ends_nearer_the_old_picture():
     assert made_up([9.0, 8.0, 6.0, 1.0, 0.0], [0.0, 1.0, 5.0, 7.0, 9.0]).last_word == 4
-    assert made_up([9.0, 2.0, 6.0, 1.0, 0.0], [0.0, 3.0, 5.0, 7.0, 9.0]).last_word == 4
+    assert made_up([9.0, 2.0, 6.0, 1.0, 0.0], [0.0, 3.0, 5.0, 7.0, 9.0]).last_word == 0
     assert made_up([9.0, 1.0, 0.0], [0.0, 2.0, 9.0]).last_word == 0
 
 
