@@ -85,7 +85,7 @@ def shows(picture: NDArray[np.uint8], color: str) -> bool:
 def hat_and_animal(picture: NDArray[np.uint8], hat: str) -> NDArray[np.bool_] | None:
     """Find the hat, by its colour, and the animal: what else is not background.
 
-    The hat is the highest patch of its colour, with what that surrounds.
+    The hat is the highest patch of its colour, with what lies between, such as its band.
 
     Args:
         picture: uint8 (H, W, 3).
@@ -106,7 +106,7 @@ def hat_and_animal(picture: NDArray[np.uint8], hat: str) -> NDArray[np.bool_] | 
         if (wider == patch).all():
             break
         patch = wider
-    mask = _filled(patch & colored)
+    mask = _between(patch & colored, axis=0)
     low, high = HAT_AREA
     if not low < mask.mean() < high:
         return None
@@ -126,8 +126,10 @@ def _grown(mask: Mask, by: int) -> Mask:
 
 def _filled(mask: Mask) -> Mask:
     """Fill what a mask surrounds: pixels with mask to the left and right, above and below."""
-    filled = np.ones_like(mask)
-    for axis in (0, 1):
-        filled &= np.logical_or.accumulate(mask, axis=axis)
-        filled &= np.flip(np.logical_or.accumulate(np.flip(mask, axis), axis=axis), axis)
-    return filled
+    return _between(mask, axis=0) & _between(mask, axis=1)
+
+
+def _between(mask: Mask, axis: int) -> Mask:
+    """Fill what has mask on both of its sides along an axis."""
+    before = np.logical_or.accumulate(mask, axis=axis)
+    return before & np.flip(np.logical_or.accumulate(np.flip(mask, axis), axis=axis), axis)
