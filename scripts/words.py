@@ -41,7 +41,7 @@ CONFIG = ROOT / "configs/snowman.yaml"
 OVERRIDES = [
     "capture=attention",
     "scheduler.type=ddim",
-    "scheduler.num_steps=20",
+    "scheduler.num_steps=10",
     "guidance_scale=4",
     "dtype=float32",
     "export.stages=null",
@@ -50,7 +50,7 @@ OVERRIDES = [
 ANIMALS = ("pig", "frog", "koala", "bear", "monkey")
 WORN = "a {} wearing a {} on a white background"
 PAIR = "a {} sphere and a {} sphere on a white background"
-SHOWN_STEPS = (0, 4, 9, 14, 19)
+SHOWN_STEPS = (0, 2, 4, 6, 9)
 OUTLINE = np.array([255, 0, 255], np.uint8)
 
 
