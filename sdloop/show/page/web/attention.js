@@ -188,7 +188,8 @@ export class WordsPanel {
     section.hidden = this.#panels.length === 0;
     if (section.hidden) return;
     element("word-runs", HTMLElement).replaceChildren(...this.#panels.map(({ root }) => root));
-    const kinds = new Set(views.flatMap((view) => view.figures.map((figure) => figure.kind)));
+    const figures = views.flatMap((view) => view.figures);
+    const kinds = new Set(figures.flatMap(({ kind }) => (kind === "between" ? [] : [kind])));
     section.querySelector(".choices")?.replaceChildren(this.#choice(kinds));
     this.#layOver("frame");
   }

@@ -47,8 +47,8 @@ export class Page {
     this.#runs = runs;
     this.#onMove = onMove;
     const scale = new Scale(runs);
-    this.#views = runs.list.map((run) => new RunView(runs, run, scale));
-    if (comparison) this.#views.push(comparison);
+    const views = runs.list.map((run) => new RunView(runs, run, scale));
+    this.#views = comparison ? [...views, comparison] : views;
     element("runs", HTMLElement).append(...this.#views.map((view) => view.root));
     scale.wire(() => this.#go(this.#position));
     this.#transport = new Transport(runs, (position) => this.#go(position));
@@ -57,7 +57,7 @@ export class Page {
       this.#hold(true);
       this.#showPixel(pixel);
     });
-    this.#words = new WordsPanel(runs, this.#views, (position) => this.#transport.scrub(position));
+    this.#words = new WordsPanel(runs, views, (position) => this.#transport.scrub(position));
     const { width, height } = runs.first.facts;
     this.#pixel = { x: Math.floor(width / 2), y: Math.floor(height / 2) };
     this.#position = begin ?? this.#firstPosition();

@@ -27,8 +27,8 @@ const PREVIEWS =
  * @returns {StepData}
  */
 function blankStep(numbers) {
-  const pictures = { frame: null, difference: null, sixteenths: null, z0_hat: null };
-  return { ...pictures, peak: 0, numbers, attention: null };
+  const none = { frame: null, difference: null, sixteenths: null, z0_hat: null, attention: null };
+  return { ...none, peak: 0, numbers };
 }
 
 /**

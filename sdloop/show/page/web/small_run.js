@@ -65,6 +65,7 @@ export class SmallRun extends Run {
         levels: change ? levelsOf(change) : new Uint8Array(),
         sixteenths: null,
         z0Hat: z0Hats[row] ?? null,
+        attention: null,
         peak: peaks[row] ?? 0,
         numbers: [],
         attention: null,
