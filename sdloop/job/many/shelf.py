@@ -88,6 +88,7 @@ class Shelf:
         Raises:
             UserError: The URL cannot be read.
         """
+        self._fs.invalidate_cache()  # other processes put them there
         with self._reported("be read"):
             for name in names:
                 (folder / name).mkdir(parents=True, exist_ok=True)
