@@ -40,7 +40,7 @@ class LinearEnd(nn.Module):
         # around the dot: the kernels are turned, as a convolution looks where the dot went
         around = F.pixel_unshuffle(made, 2)[..., 1:4, 1:4].flip(-1, -2)
         self.weight = nn.Parameter(around.transpose(0, 1).to(dtype).clone(), requires_grad=False)
-        bias = nothing[0, :, 0, 0].to(dtype).repeat_interleave(4)
+        bias = nothing[0, :, 4, 4].to(dtype).repeat_interleave(4)
         self.bias = nn.Parameter(bias.clone(), requires_grad=False)
 
     def forward(self, x: Tensor) -> Tensor:
