@@ -405,6 +405,14 @@ def test_page_without_z0_hat_shows_two_pictures(tmp_path, visit):
     assert position(page) == 4
 
 
+@pytest.mark.parametrize("small", [True, False])
+def test_page_says_whether_a_small_decoder_drew_z0_hat(tmp_path, visit, small):
+    run = replace(make_run(tmp_path), small_decoder=small)
+    write_page(tmp_path / "index.html", [run])
+    caption = visit(tmp_path / "index.html").locator("figure.z0_hat figcaption")
+    assert ("drawn by a small decoder" in caption.inner_text()) is small
+
+
 def test_stills_are_inside_the_page(tmp_path, run, visit):
     write_frames(tmp_path, run.images[:1])
     still = Still("000.png", "Noise", "The first frame.")
