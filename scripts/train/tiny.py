@@ -10,6 +10,7 @@ and in the layout of diffusers' AutoencoderTiny, and measures it on pairs that i
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import shutil
 import time
@@ -122,7 +123,17 @@ def export(decoder: torch.nn.Module, settings: Settings, folder: Path) -> int:
     path.chmod(0o644)
     config = folder / "config.json"
     config.write_text(json.dumps(json.loads(config.read_text()), indent=2) + "\n")
+    _note_hash(folder.parent / "sha256.json", path)
     return path.stat().st_size
+
+
+def _note_hash(sums: Path, weights: Path) -> None:
+    """Name the weights by their content where the model around them does so for its own."""
+    if not sums.is_file():
+        return
+    name = weights.relative_to(sums.parent).as_posix()
+    known = json.loads(sums.read_text()) | {name: hashlib.sha256(weights.read_bytes()).hexdigest()}
+    sums.write_text(json.dumps(dict(sorted(known.items())), indent=2) + "\n")
 
 
 def main() -> None:

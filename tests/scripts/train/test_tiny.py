@@ -1,5 +1,7 @@
 """The small decoder's training in miniature: it learns, resumes to the bit, and is exported."""
 
+import json
+
 import pytest
 import torch
 from diffusers import AutoencoderTiny
@@ -58,7 +60,10 @@ def test_small_decoder_learns_and_is_exported_in_diffusers_layout(settings, tmp_
     after = measure_psnr_db(average, settings, files=1)
     assert after[0] > before[0] + 3
     assert after[1] > before[1] + 1
+    (tmp_path / "sha256.json").write_text("{}")
     size = export(average, settings, tmp_path / "tiny_vae")
+    (named,) = json.loads((tmp_path / "sha256.json").read_text())
+    assert (tmp_path / named).stat().st_size == size
     assert size < 20_000
     theirs = AutoencoderTiny.from_pretrained(tmp_path / "tiny_vae").decoder
     z = torch.randn(1, 4, 4, 4)
