@@ -84,7 +84,7 @@ def wait_for_state(page, words, count=1):
 
 def frames_so_far(page):
     found = re.search(r"Frame (\d+)", page.inner_text("#readout"))
-    return int(found[1])
+    return int(found[1]) if found else -1  # nothing is shown yet
 
 
 def wait_for_frame(page, number):
