@@ -144,7 +144,7 @@ def test_actors_take_a_gpu_each_where_there_are_any(sweep_of, tmp_path):
     try:
         engine = RayEngine()
         assert engine.workers(plans) == 2
-        assert engine.there(os.environ.get, "CUDA_VISIBLE_DEVICES") in ("0", "1")
+        assert engine.there(os.getenv, "CUDA_VISIBLE_DEVICES") in ("0", "1")
         batches = engine.there(batches_of, plans, None, 2)
         assert [len(batch) for batch in batches] == [3, 3]
         assert all(one.error is None for made in engine.make(batches, (), None, ignore, len_of)
