@@ -68,7 +68,6 @@ export class SmallRun extends Run {
         attention: null,
         peak: peaks[row] ?? 0,
         numbers: [],
-        attention: null,
       });
     }
   }
