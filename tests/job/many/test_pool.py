@@ -133,13 +133,14 @@ def test_batch_that_always_kills_its_worker_fails_alone(sweep_of, tmp_path):
 
 
 @pytest.mark.slow
-def test_actors_take_a_gpu_each_where_there_are_any(sweep_of, tmp_path):
+def test_actors_take_a_gpu_each_where_there_are_any(sweep_of, tmp_path, monkeypatch):
     """Ray takes our word for the GPUs; the runs themselves are made on the CPU."""
     import ray
 
     from sdloop.job.many.pool import RayEngine
 
     plans = plans_of(sweep_of(), f"output={tmp_path / 'many'}")
+    monkeypatch.setenv("RAY_worker_niceness", "0")  # as `ray_running` does
     ray.init("local", num_cpus=4, num_gpus=2, include_dashboard=False, log_to_driver=False)
     try:
         engine = RayEngine()
