@@ -26,25 +26,34 @@ def choose_dtype(
         count_weights: Counts the model's weights; called only where it matters.
 
     Returns:
-        The dtype, and why, in a few words.
+        The dtype, and why, in a few words: the same for "auto" and for the name of what it takes,
+        which a run's saved config has.
 
     Raises:
         UserError: The weights cannot be counted.
     """
     import torch
 
-    if name != "auto":
-        return getattr(torch, name), "the config's"
+    taken, why = _auto(device, count_weights)
+    if name in ("auto", str(taken).removeprefix("torch.")):
+        return taken, f"what auto takes: {why}"
+    return getattr(torch, name), "the config's"
+
+
+def _auto(device: torch.device, count_weights: Callable[[], int]) -> tuple[torch.dtype, str]:
+    """Choose a dtype, and say why."""
+    import torch
+
     if device.type == "cuda":
-        return torch.float16, "auto, on CUDA"
+        return torch.float16, "on CUDA"
     if device.type != "cpu":
-        return torch.float32, f"auto, on {device.type}"
+        return torch.float32, f"on {device.type}"
     if not multiplies_bfloat16():
-        return torch.float32, "auto: this CPU has no fast bfloat16"
+        return torch.float32, "this CPU has no fast bfloat16"
     millions = f"{LARGE_MODEL // 10**6} million weights"
     if count_weights() < LARGE_MODEL:
-        return torch.float32, f"auto: a model of less than {millions} gains little by bfloat16"
-    return torch.bfloat16, f"auto: a CPU with fast bfloat16, and a model of {millions} or more"
+        return torch.float32, f"a model of less than {millions} gains little by bfloat16"
+    return torch.bfloat16, f"a CPU with fast bfloat16, and a model of {millions} or more"
 
 
 def multiplies_bfloat16() -> bool:

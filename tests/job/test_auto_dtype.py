@@ -45,7 +45,7 @@ def test_large_model_runs_in_bfloat16_and_the_folder_says_so(tiny_config, tmp_pa
     assert kernel.is_contiguous(memory_format=torch.channels_last)
     manifest = json.loads((tmp_path / "run/manifest.json").read_text())
     assert manifest["dtype"] == "bfloat16"
-    assert manifest["dtype_why"].startswith("auto: a CPU with fast bfloat16")
+    assert manifest["dtype_why"].startswith("what auto takes: a CPU with fast bfloat16")
     assert manifest["difference_maps"]["decoded_in"] == "float32"
     assert load_config(tmp_path / "run/config.yaml").dtype == "bfloat16"
     trajectory = Trajectory.load(tmp_path / "run/trajectory.safetensors")
@@ -87,4 +87,7 @@ def test_forecast_and_dry_run_are_those_of_bfloat16(tiny_config, capsys):
     )
     assert auto == asked
     assert run_module.main([str(tiny_config), "--dry-run"]) == 0
-    assert "# device cpu, dtype bfloat16 (auto: a CPU with fast bfloat16" in capsys.readouterr().out
+    assert (
+        "# device cpu, dtype bfloat16 (what auto takes: a CPU with fast bfloat16"
+        in capsys.readouterr().out
+    )

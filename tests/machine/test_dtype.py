@@ -66,7 +66,9 @@ def test_auto_takes_bfloat16_for_large_models_on_cpus_that_are_fast_with_it(
     cpu({"amx_bf16": fast})
     dtype, why = choose_dtype(CPU, "auto", lambda: weights)
     assert dtype == expected
-    assert why.startswith("auto: ")
+    assert why.startswith("what auto takes: ")
+    name = str(dtype).removeprefix("torch.")  # as a saved config has it
+    assert choose_dtype(CPU, name, lambda: weights) == (dtype, why)
 
 
 def test_auto_counts_weights_only_where_it_matters(cpu):
@@ -78,5 +80,6 @@ def test_auto_counts_weights_only_where_it_matters(cpu):
     cpu({"amx_bf16": True})
     assert choose_dtype(torch.device("cuda"), "auto", count)[0] == torch.float16
     assert choose_dtype(torch.device("mps"), "auto", count)[0] == torch.float32
-    for name in ("float32", "float16", "bfloat16"):
+    cpu({})
+    for name in ("float16", "bfloat16"):
         assert choose_dtype(CPU, name, count) == (getattr(torch, name), "the config's")
