@@ -20,7 +20,7 @@ from sdloop.serve.stream import Bell, Reader, tell
 from sdloop.show.difference import viridis
 from sdloop.show.page.charts import charts_of
 from sdloop.show.page.page import assemble
-from sdloop.show.page.page_data import to_json
+from sdloop.show.page.text import to_json
 
 if TYPE_CHECKING:
     from starlette.requests import Request

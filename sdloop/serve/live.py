@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sdloop.job.events import Event, StepMade, WalkBegan
-from sdloop.show.page.page_data import quick_picture, quick_step, run_facts
+from sdloop.show.page.facts import run_facts
+from sdloop.show.page.quick import quick_picture, quick_step
 
 if TYPE_CHECKING:
     import torch

@@ -23,7 +23,8 @@ from sdloop.show.page.charts import CHARTS
 from sdloop.show.page.modules import join_modules
 from sdloop.show.page.packing import pack
 from sdloop.show.page.page import write_page
-from sdloop.show.page.page_data import PAGE_BYTES, PageRun, Still, page_data, to_json
+from sdloop.show.page.page_data import PAGE_BYTES, PageRun, Still, page_data
+from sdloop.show.page.text import to_json
 from tests.conftest import READY, SCHEDULER
 
 HEIGHT, WIDTH = 24, 32

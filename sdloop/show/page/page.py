@@ -17,8 +17,9 @@ from string import Template
 
 from sdloop.machine.files import replacing
 from sdloop.show.page.modules import join_modules
-from sdloop.show.page.page_data import Comparison, PageRun, page_data, to_json
+from sdloop.show.page.page_data import Comparison, PageRun, page_data
 from sdloop.show.page.sweep_data import Grid, sweep_page_data
+from sdloop.show.page.text import to_json
 
 DIRECTIONS = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")  # change direction
 

@@ -4,15 +4,10 @@ web/data.js has the types of all this, field by field. What is known before the 
 (`facts`) stands apart from what each step brings (`steps`).
 """
 
-import base64
-import json
-import math
-import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +16,10 @@ from sdloop.sampler.table import Table
 from sdloop.show.difference import scale_to_indices, viridis
 from sdloop.show.measure.words import WordMeasures
 from sdloop.show.page.charts import charts_of
-from sdloop.show.page.packing import LOSSLESS, compress, compress_exactly, pack, sixteenths_of
+from sdloop.show.page.facts import run_facts
+from sdloop.show.page.packing import LOSSLESS, compress_exactly, pack, sixteenths_of
 from sdloop.show.page.page_words import pack_words, word_facts
+from sdloop.show.page.text import BASE64_GROWTH, finite, href_to, in_base64, to_json
 
 COUNTERS = (
     "row",
@@ -34,7 +31,6 @@ COUNTERS = (
 PAGE_BYTES = 7_850_000  # for the data of a single run; the page around them takes about 80,000
 SHARED_PAGE_BYTES = 6_000_000  # for the data of one of several runs
 COMPARISON_BYTES = 2_000_000  # for the differences between two runs
-BASE64_GROWTH = 4 / 3
 
 
 @dataclass(frozen=True)
@@ -149,12 +145,6 @@ def _comparison_data(comparison: Comparison) -> dict[str, Any]:
     }
 
 
-def to_json(data: object) -> str:
-    """Write JSON in which no character can begin or end anything in HTML."""
-    text = json.dumps(data, allow_nan=False, separators=(",", ":"))
-    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
-
-
 def _run_data(run: PageRun, page: Path, budget_bytes: int) -> dict[str, Any]:
     """Put a run together: its pictures get what the words leave of the budget."""
     words = {
@@ -225,137 +215,11 @@ def _steps(
     }
 
 
-def run_facts(
-    name: str,
-    config: Mapping[str, Any],
-    schedule: Table,
-    size: Sequence[int],
-    stages: Sequence[int],
-    columns: Sequence[str],
-    has_z0_hat: bool,
-    small_decoder: bool = False,
-    start_frame: int | None = None,
-    words: list[dict[str, Any]] | None = None,
-) -> dict[str, Any]:
-    """List what is known of a run before its first step.
-
-    Args:
-        name: Of its folder.
-        config: See `PageRun`.
-        schedule: See `PageRun`.
-        size: The pictures' height and width.
-        stages: See `PageRun`.
-        columns: Names of the numbers that each step will have.
-        has_z0_hat: Whether each step will have it.
-        small_decoder: See `PageRun`.
-        start_frame: See `PageRun`.
-        words: What `word_facts` says of the prompt; None where no attention is kept.
-
-    Returns:
-        `RunFacts` of web/data.js.
-    """
-    rows = zip(
-        schedule.timesteps.tolist(),
-        schedule.base.tolist(),
-        (schedule.signal_to**2).tolist(),
-        schedule.marks,
-        strict=True,
-    )
-    return {
-        "name": name,
-        "prompt": config["prompt"],
-        "config": list(_flatten(config)),
-        "delay_ms": config["export"]["delay_ms"],
-        "hold_ms": config["export"]["hold_ms"],
-        "scale": config["difference"]["scale"],
-        "height": size[0],
-        "width": size[1],
-        "table": [
-            {"timestep": time, "base_frame": base, "signal_power": signal_power, "mark": mark}
-            for time, base, signal_power, mark in rows
-        ],
-        "stages": list(stages),
-        "start_frame": start_frame,
-        "columns": list(columns),
-        "has_z0_hat": has_z0_hat,
-        "small_decoder": small_decoder,
-        "words": words,
-    }
-
-
-def quick_step(
-    frame: NDArray[np.uint8],
-    difference: NDArray[np.float32],
-    z0_hat: NDArray[np.uint8],
-    numbers: Sequence[float],
-    quality: int,
-) -> dict[str, Any]:
-    """Put one step of a run that is under way together.
-
-    Args:
-        frame: (H, W, 3).
-        difference: (H, W), to the frame before, in 8-bit levels.
-        z0_hat: (H, W, 3).
-        numbers: In the order of the columns.
-        quality: Of the WebP files, 0 to 100.
-
-    Returns:
-        `StepData` of web/data.js.
-    """
-    peak = difference.max(keepdims=True).reshape(1)
-    levels = scale_to_indices(difference[None], peak)[0]
-    files = [in_base64(compress(picture, quality)) for picture in (frame, levels, z0_hat)]
-    return {
-        "frame": files[0],
-        "difference": files[1],
-        "sixteenths": None,
-        "z0_hat": files[2],
-        "peak": float(peak[0]),
-        "numbers": [_finite(value) for value in numbers],
-        "attention": None,
-    }
-
-
-def quick_picture(picture: NDArray[np.uint8], quality: int) -> str:
-    """Compress a picture, (H, W, 3), as the page holds it."""
-    return in_base64(compress(picture, quality))
-
-
-def href_to(page: Path, file: Path) -> str:
-    """Write a link from a page to a file."""
-    way = Path(os.path.relpath(file, page.parent))
-    return quote(os.fsencode(way.as_posix()))
-
-
-def in_base64(file: bytes) -> str:
-    """Write a file as text."""
-    return base64.b64encode(file).decode()
-
-
 def _numbers(run: PageRun) -> list[list[float | None]]:
     """List each step's numbers in the columns' order; None stands for what is no number."""
     columns = [column.tolist() for column in run.columns.values()]
     steps = ([column[row] for column in columns] for row in range(len(run.differences)))
-    return [[_finite(value) for value in step] for step in steps]
-
-
-def _finite(value: float) -> float | None:
-    """Return None for what is no number."""
-    return value if math.isfinite(value) else None
-
-
-def _flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """List a config's values as text under dotted keys."""
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _flatten(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key, _text(value)
-
-
-def _text(value: object) -> str:
-    """Write a value as a config file may; a text, unless empty, without quotes."""
-    return value if value and isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return [[finite(value) for value in step] for step in steps]
 
 
 def _still_data(folder: Path, still: Still) -> dict[str, str]:

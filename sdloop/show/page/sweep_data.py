@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from sdloop.sampler.table import Table
 from sdloop.show.difference import viridis
 from sdloop.show.figure.sheet import Side
+from sdloop.show.page.facts import run_facts
 from sdloop.show.page.packing import LOSSLESS, QUALITIES, Packed, pack
-from sdloop.show.page.page_data import BASE64_GROWTH, href_to, in_base64, run_facts, to_json
 from sdloop.show.page.small import Small, atlas_of
+from sdloop.show.page.text import BASE64_GROWTH, href_to, in_base64, to_json
 
 BEST_QUALITY = 90  # of WebP; small pictures are stored with no better
 SWEEP_PAGE_BYTES = 19_000_000  # for the data; the page around them takes about 80,000
