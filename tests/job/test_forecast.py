@@ -198,10 +198,11 @@ def test_dry_run_prints_the_estimate_as_comments_of_valid_yaml(tiny_config, tmp_
     printed = capsys.readouterr()
     assert [config["seed"] for config in yaml.safe_load_all(printed.out)] == [3, 3]
     comments = [line for line in printed.out.splitlines() if line.startswith("#")]
-    assert len(comments) == 6
-    assert comments[0].startswith("# memory of the host: at most 0.")
+    assert len(comments) == 8
+    assert comments[0].startswith("# device cpu, dtype float32 (what auto takes: ")
+    assert comments[1].startswith("# memory of the host: at most 0.")
     for stage in ("load", "denoise", "decode", "measure", "export"):
-        assert f"{stage} 0." in comments[2]
+        assert f"{stage} 0." in comments[3]
     assert printed.err == ""
 
 
