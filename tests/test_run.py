@@ -395,6 +395,7 @@ def test_quiet_where_stdout_is_no_terminal(tiny_config):
     assert (result.stdout, result.stderr) == ("", "")
 
 
+@pytest.mark.slow
 def test_command_that_cannot_print_says_so(tiny_config):
     command = [sys.executable, "-m", "sdloop.run", tiny_config, "--dry-run"]
     with Path("/dev/full").open("w") as full:
@@ -469,6 +470,7 @@ def test_terminal_shows_bars_and_a_closing_line(tiny_config, tmp_path):
     assert "decode" in closing
 
 
+@pytest.mark.slow
 def test_terminal_stays_empty_with_quiet(tiny_config):
     assert read_terminal("sdloop.run", tiny_config, "--quiet") == ""
 
@@ -559,6 +561,7 @@ def test_folder_of_an_older_run_is_rendered_and_found_finished(tiny_config, tmp_
     assert "capture.0 = 'words': must be 'attention'" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", [0, 1])
 def test_readmes_python_runs_as_written(block, tmp_path):
     root = CONFIGS[0].parents[1]

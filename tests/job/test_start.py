@@ -107,6 +107,7 @@ def test_each_row_keeps_the_seed_and_guidance_that_it_had(fork, tmp_path):
         torch.testing.assert_close(mine[2], theirs[2], rtol=0, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_fork_of_a_fork_keeps_what_both_had(fork, tiny_config, tmp_path):
     assert fork(2, "seed=8") == 0
     words = [str(tiny_config), *ORIGIN, "seed=9", "--from", str(tmp_path / "fork"), "--at", "4"]
@@ -117,6 +118,7 @@ def test_a_fork_of_a_fork_keeps_what_both_had(fork, tiny_config, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_a_fork_that_was_cut_off_carries_on(fork, tmp_path, capsys, monkeypatch):
     assert fork(2, "prompt=two dogs") == 0
     files = contents(tmp_path / "fork")
@@ -136,6 +138,7 @@ def test_a_fork_that_was_cut_off_carries_on(fork, tmp_path, capsys, monkeypatch)
     assert contents(tmp_path / "fork") == files
 
 
+@pytest.mark.slow
 def test_a_fork_is_drawn_again_without_its_origin(fork, tmp_path):
     assert fork(1, "prompt=two dogs") == 0
     shutil.rmtree(tmp_path / "run")
@@ -212,6 +215,7 @@ def test_a_fork_never_overwrites_its_origin(fork, tmp_path, capsys):
     assert contents(tmp_path / "run") == files
 
 
+@pytest.mark.slow
 def test_an_origin_that_was_made_anew_is_noticed(fork, tiny_config, tmp_path, capsys):
     assert fork(2) == 0
     words = [str(tiny_config), *ORIGIN, "seed=4", "--overwrite", "--quiet"]

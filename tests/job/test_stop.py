@@ -81,6 +81,7 @@ def test_a_stopped_run_may_be_forked_from_as_far_as_it_goes(stopped, tiny_config
     assert fork.guidance_scales.tolist() == [4, 4, 4, 5, 5, 5]
 
 
+@pytest.mark.slow
 def test_a_stopped_fork_carries_on_and_may_be_forked_from(stopped, tiny_config, tmp_path):
     assert run_module.main([str(tiny_config), *OVERRIDES, "--quiet"]) == 0
     start = f"start={{run: {tmp_path / 'run'}, frame: 2}}"

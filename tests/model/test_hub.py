@@ -538,6 +538,7 @@ def test_quiet_command_writes_nothing(hub, loud, tiny_config, tmp_path, capfd):
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.slow
 def test_quiet_command_that_fails_writes_one_line(hub, tiny_config):
     environment = os.environ | {
         "HF_ENDPOINT": hub.url,

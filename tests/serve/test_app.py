@@ -102,6 +102,7 @@ def test_keys_beside_the_form_are_not_taken(client, tmp_path):
     assert config.output.startswith(str(tmp_path / "runs"))
 
 
+@pytest.mark.slow
 def test_many_presses_are_one_run_each_and_one_at_a_time(client):
     names = [client.run(prompt="a dog", seed=number % 20)[1]["name"] for number in range(100)]
     assert len(set(names)) == 20

@@ -134,6 +134,7 @@ def test_words_around_a_prompt_keep_their_places(tmp_path, visit, name):
     assert not re.search("[\u202a-\u202e\u2066-\u2069]", one.title())
 
 
+@pytest.mark.slow
 def test_folders_of_any_name_are_linked_and_named(tmp_path, visit):
     for number, name in enumerate(("javascript:alert(1)", "<b>&amp;", "%2e%2e", "a\udcffb")):
         run = make_run(tmp_path / name)

@@ -67,6 +67,7 @@ def test_runs_sheets_and_table_go_to_the_url(sweep_of, memory, tmp_path):
     assert Summary.load(tmp_path / "summary").final.shape[2] == 3
 
 
+@pytest.mark.slow
 def test_whole_runs_are_left_and_a_half_one_is_made_again(sweep_of, memory, capsys):
     path = sweep_of()
     assert door.main([path, "--quiet"]) == 0
@@ -80,6 +81,7 @@ def test_whole_runs_are_left_and_a_half_one_is_made_again(sweep_of, memory, caps
     assert memory.exists("/shelf/mine/seed-1/manifest.json")
 
 
+@pytest.mark.slow
 def test_upload_that_ends_early_leaves_no_manifest(sweep_of, memory, monkeypatch, capsys):
     real = type(memory).put_file
 
@@ -99,6 +101,7 @@ def test_upload_that_ends_early_leaves_no_manifest(sweep_of, memory, monkeypatch
     assert door.main([sweep_of(), "--quiet"]) == 0
 
 
+@pytest.mark.slow
 def test_other_runs_at_the_url_are_left_alone_unless_given_up(sweep_of, memory, capsys):
     assert door.main([sweep_of(keep=["trajectory", "strip"]), "--quiet"]) == 0
     memory.pipe_file("/shelf/mine/seed-1/notes.txt", b"mine")

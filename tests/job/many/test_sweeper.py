@@ -103,6 +103,7 @@ def test_all_that_a_single_run_has_is_left_where_nothing_else_is_asked_for(sweep
     )
 
 
+@pytest.mark.slow
 def test_seeds_share_their_noise_over_all_other_axes(sweep_of):
     axes = {"scheduler.type": ["ddim", "euler_a"], "scheduler.num_steps": [1, 2], "seed": [3, 4]}
     sweep, _ = made(sweep_of(scheduler={}, sweep=axes))
@@ -112,6 +113,7 @@ def test_seeds_share_their_noise_over_all_other_axes(sweep_of):
     assert not torch.equal(first[0], first[1])
 
 
+@pytest.mark.slow
 def test_networks_are_loaded_once_and_finished_runs_are_left(sweep_of, monkeypatch, tmp_path):
     loads, walks = [], []
     load, sample = engine_module.load, workshop_module.sample_together
