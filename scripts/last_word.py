@@ -21,7 +21,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from last_word_figure import write_figure
 from numpy.typing import NDArray
 from steps_matter import reduce_colors
 from sweeps import run_sweep
@@ -173,6 +172,8 @@ def main() -> None:
         print(f"{old.config.prompt} -> {new.config.prompt}: {all_forked[-1].last_word}", flush=True)
     with replacing(options.out.with_suffix(".json")) as temporary:
         temporary.write_text(json.dumps(facts_of(all_forked), indent=2) + "\n", encoding="utf-8")
+    from last_word_figure import write_figure  # needs matplotlib
+
     write_figure(options.out.with_suffix(".png"), all_forked)
     reduce_colors(options.out.with_suffix(".png"))
 

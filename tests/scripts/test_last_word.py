@@ -49,7 +49,6 @@ def test_distance_is_rms():
 
 def test_fork_at_the_start_is_the_new_prompts_own_run(tmp_path, model_folder):
     from last_word import facts_of, forks_of
-    from last_word_figure import write_figure
 
     path = tmp_path / "pair.yaml"
     path.write_text(
@@ -68,5 +67,8 @@ def test_fork_at_the_start_is_the_new_prompts_own_run(tmp_path, model_folder):
     assert not list(tmp_path.glob("runs/*-at-*"))
     [facts] = facts_of([forked])["pairs"]
     assert facts["prompts"] == ["a cat", "two dogs"]
+    pytest.importorskip("matplotlib", reason="comes with sdloop[bench]")
+    from last_word_figure import write_figure
+
     write_figure(tmp_path / "x.png", [forked, forked])
     assert np.asarray(Image.open(tmp_path / "x.png").convert("L")).min() < 100

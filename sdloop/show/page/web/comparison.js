@@ -52,7 +52,9 @@ export class ComparisonView {
 
   /** @param {number} frame */
   show(frame) {
-    const most = Math.max(...(this.#levels[frame] ?? [0])) / 255;
+    // a large picture has more pixels than a call may have arguments
+    const levels = this.#levels[frame] ?? new Uint8Array();
+    const most = levels.reduce((peak, level) => Math.max(peak, level), 0) / 255;
     this.#where.textContent =
       most > 0
         ? `They differ by up to ${written(most * this.#data.peak)} of 255 here.`

@@ -119,7 +119,8 @@ export async function fetchRun(name) {
   const page = new DOMParser().parseFromString(await response.text(), "text/html");
   /** @type {PageData} */
   const { runs, charts } = JSON.parse(page.getElementById("data")?.textContent ?? "");
-  const [run] = runs;
+  // a fork's page begins with the run that it left
+  const run = runs.find(({ facts }) => facts.name === name) ?? runs.at(-1);
   if (!run) return null;
   const files = run.files.map((file) => ({ ...file, href: folder + file.href }));
   return { run: { ...run, files }, charts };
