@@ -2,7 +2,7 @@
 
 The loop waits after each step, so that every third step can be taken.
 
-python scripts/watch_film.py [--out sdloop/serve/watch.webp] [--browser chromium]
+python scripts/watch_film.py [--out configs/watch.webp] [--browser chromium]
 """
 
 import argparse
