@@ -91,7 +91,7 @@ class Film:
 def main() -> None:
     """Drive the page and write the film."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=ROOT / "sdloop" / "serve" / "watch.webp")
+    parser.add_argument("--out", type=Path, default=ROOT / "configs/watch.webp")
     parser.add_argument("--browser", default=shutil.which("chromium"))
     options = parser.parse_args()
     desk.Live = SlowLive  # type: ignore[misc]
