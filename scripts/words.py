@@ -6,14 +6,16 @@ First it draws 20 captions of two spheres, and counts the pictures that show bot
 plays on 20 captions of an animal with a hat, ten seeds each: two objects that are told apart by
 colour alone, so that the truth comes from the picture and not from the model. A map hits if the
 middle of its highest place lies on the object. The controls are the middle of the picture, the
-other object's map, and the area of the object (Zhang et al. 2016, arXiv:1608.00507). Pictures and
-maps stay in runs/words; the same command goes on from there.
+other object's map, another seed's map, and the area of the object (Zhang et al. 2016,
+arXiv:1608.00507). Pictures and maps stay in runs/words; the same command goes on from there.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import shlex
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import permutations
@@ -30,6 +32,7 @@ import sdloop
 from sdloop.job.engine import Engine
 from sdloop.job.sample import draw
 from sdloop.machine.files import replacing
+from sdloop.model.weight_files import stamp_weights
 from sdloop.sampler.loop import collect
 from sdloop.sampler.trajectory import Trajectory
 from sdloop.show.figure.sheet import Side, write_sheet
@@ -68,11 +71,14 @@ class Sample:
     masks: NDArray[np.bool_]
     maps: NDArray[np.float32]
 
-    @property
-    def hits(self) -> NDArray[np.bool_]:
-        """Tell whether map m of a row hits object o: bool (2 maps, rows, 2 objects)."""
-        rows, (high, wide) = self.maps.shape[1], self.maps.shape[2:]
-        peaks = self.maps.reshape(2, rows, -1).argmax(axis=2)
+    def hits(self, maps: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """Tell whether map m of a row hits object o: bool (2 maps, rows, 2 objects).
+
+        Args:
+            maps: This sample's, or as a control another's.
+        """
+        rows, (high, wide) = maps.shape[1], maps.shape[2:]
+        peaks = maps.reshape(2, rows, -1).argmax(axis=2)
         height, width = self.picture.shape[:2]
         y = ((peaks // wide + 0.5) * height / high).astype(int)
         x = ((peaks % wide + 0.5) * width / wide).astype(int)
@@ -116,7 +122,8 @@ def samples_of(
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
     """Draw an animal with a hat, or take the pictures and maps of an earlier call."""
     path = plan.folder / f"{animal}_{hat.replace(' ', '_')}_{seeds}.npz"
-    asked = json.dumps({**plan.identity, "prompt": WORN.format(animal, hat)})
+    weights = stamp_weights(plan.source, plan.half)
+    asked = json.dumps({**plan.identity, "prompt": WORN.format(animal, hat), "weights": weights})
     if path.exists():
         kept = np.load(path)
         if str(kept["asked"]) == asked:
@@ -160,7 +167,9 @@ def count_pairs(plan: sdloop.Plan, engine: Engine) -> tuple[int, int]:
 
 def facts_of(samples: list[Sample]) -> dict[str, Any]:
     """Put the shares of hits into plain values, in percent, one for each row."""
-    hits = np.mean([sample.hits for sample in samples], axis=0)  # maps, rows, objects
+    hits = np.mean([sample.hits(sample.maps) for sample in samples], axis=0)  # maps, rows, objects
+    borrowed = [one.maps for one in (*samples[1:], samples[0])]  # mostly of the same caption
+    strange = np.mean([one.hits(maps) for one, maps in zip(samples, borrowed, strict=True)], axis=0)
     center = np.mean([sample.center for sample in samples], axis=0)
     area = np.mean([sample.masks.mean(axis=(1, 2)) for sample in samples], axis=0)
     facts: dict[str, Any] = {"samples": len(samples)}
@@ -168,6 +177,7 @@ def facts_of(samples: list[Sample]) -> dict[str, Any]:
         facts[name] = {
             "own_words_by_step": _percent(hits[at, :, at]),
             "other_words_by_step": _percent(hits[1 - at, :, at]),
+            "other_seed_by_step": _percent(strange[at, :, at]),
             "center": _percent(center[at]),
             "area": _percent(area[at]),
         }
@@ -194,13 +204,13 @@ def draw_sheet(path: Path, played: dict[tuple[str, str], list[Sample]]) -> None:
     for number, hat in enumerate(HATS):
         samples = [one for animal in ANIMALS for one in played[hat, animal]]
         example = played[hat, ANIMALS[number % len(ANIMALS)]][0]
-        hits = np.mean([one.hits[0, :, 0] for one in samples], axis=0)
+        hits = np.mean([one.hits(one.maps)[0, :, 0] for one in samples], axis=0)
         cells.append([outlined(example), *_maps(example, 0)])
         captions.append(["the hat, by colour", *(f"{hits[row]:.0%}" for row in SHOWN_STEPS)])
         labels.append(hat)
     example = next(iter(played.values()))[0]
     every = [one for samples in played.values() for one in samples]
-    hits = np.mean([one.hits[1, :, 1] for one in every], axis=0)
+    hits = np.mean([one.hits(one.maps)[1, :, 1] for one in every], axis=0)
     cells.append([outlined(example), *_maps(example, 1)])
     captions.append(["the animal: the rest", *(f"{hits[row]:.0%}" for row in SHOWN_STEPS)])
     labels.append("the animal's word")
@@ -239,7 +249,7 @@ def main() -> None:
     played = play(plan, engine, options.seeds)
     every = [one for samples in played.values() for one in samples]
     facts = {
-        "command": "python scripts/words.py",
+        "command": shlex.join(["python", "scripts/words.py", *sys.argv[1:]]),
         "two_spheres": {"captions": pairs, "pictures_that_show_both": both},
         "captions": WORN.format("ANIMAL", "HAT"),
         "guidance_scale": config.guidance_scale,

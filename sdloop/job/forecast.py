@@ -38,6 +38,8 @@ DOUBLES_IN_MEASURES = 7  # float64 copies of the latents during measuring
 ROW_BYTES, ROWS_AT_ONCE = 16, 16  # per pixel and row; rows measured at once
 PICTURE_BYTES = 100  # per pixel, while one picture is measured
 THREAD_BYTES, DRAWN_BYTES = 64, 8  # in each exporting thread, per pixel and per enlarged pixel
+LEAST_CELL_PIXELS, MOST_SHEET_PIXELS = 2**14, 2**24  # of attention.png: one cell, and all
+SHEET_BYTES = 16  # per pixel of attention.png: cells, and the canvas three times
 FIGURE_BYTES = 12  # per enlarged pixel, in each stage of the strip
 
 
@@ -56,6 +58,7 @@ class _Shapes:
     drawn: int  # stages in the strip
     noisy: bool  # whether rows add fresh noise
     captured_bytes: int  # of the maps of attention of one row
+    finest: tuple[int, int, int]  # tokens, height and width of the finest of these maps
 
     @property
     def kept_bytes(self) -> int:
@@ -196,6 +199,7 @@ def _shapes_of(plan: Plan, samples: int) -> _Shapes:
         drawn=len(plan.stages),
         noisy=plan.table.noisy,
         captured_bytes=plan.captured_bytes,
+        finest=max(plan.attention_shapes.values(), key=prod, default=(0, 0, 0)),
     )
 
 
@@ -234,15 +238,23 @@ def _host_stages(shapes: _Shapes, file_bytes: int, on_cuda: bool) -> dict[str, i
     enlarged = shapes.pixels * shapes.scale**2
     threads = usable_cores() * (THREAD_BYTES * shapes.pixels + DRAWN_BYTES * enlarged)
     figures = FIGURE_BYTES * enlarged * shapes.drawn
+    words = 4 * prod(shapes.finest) * (shapes.rows + ROWS_AT_ONCE)
+    cells = shapes.finest[0] * shapes.drawn * max(shapes.pixels, LEAST_CELL_PIXELS)
+    sheet = SHEET_BYTES * min(cells, MOST_SHEET_PIXELS)
     page = PAGE_BYTES + shapes.pixels * shapes.rows  # each difference in its own scale
     kept, again = shapes.kept_bytes, shapes.fresh_bytes // shapes.samples  # drawn again, of one
     return {
         "load": file_bytes,  # the files stay mapped while they are copied
         "denoise": shapes.fresh_bytes * on_cuda,  # until it is on the device
         "decode": 2 * kept,  # it is kept for saving, and goes to the VAE as one stack
-        "measure": kept + again + DOUBLES_IN_MEASURES * double + shapes.shown_bytes * on_cuda,
+        "measure": kept
+        + again
+        + DOUBLES_IN_MEASURES * double
+        + words
+        + shapes.shown_bytes * on_cuda,
         "export": kept
         + DOUBLES_IN_MEASURES * double
+        + words
         + shapes.shown_bytes
-        + max(threads, figures, page),
+        + max(threads, figures, page, sheet),
     }

@@ -43,18 +43,23 @@ def origin_of(plan: Plan, decoders: Decoders, stages: Stages) -> Origin | None:
     Args:
         plan: The fork's, or that of a run that starts from noise.
         decoders: The fork's.
-        stages: Report events and times; a line says why an origin cannot be shown.
+        stages: Report events and times; a line says why an origin cannot be opened.
 
     Returns:
-        The origin; None if there is none, it was stopped or is no longer what the fork left.
+        The origin; None if the run left none, the origin was stopped, or cannot be opened.
     """
     if plan.config.start.run is None:
         return None
     try:
         return _open(plan, decoders, stages)
     except UserError as error:
-        stages.listen(Noted(f"{PAGE_FILE}: shows this run without the one it left: {error}"))
+        stages.listen(not_beside(error))
         return None
+
+
+def not_beside(error: UserError) -> Noted:
+    """Say why a fork's page shows it alone."""
+    return Noted(f"{PAGE_FILE}: shows this run without the one it left: {error}")
 
 
 def _open(plan: Plan, decoders: Decoders, stages: Stages) -> Origin | None:

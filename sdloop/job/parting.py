@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from sdloop.sampler.trajectory import Trajectory
 
 PLACE_KEYS = ("device", "dtype", "compile")  # they change how exact a run is, but not which it is
+KEPT_KEYS = ("capture", "output")  # what is kept of a run, and where
 
 
 def parting_words(ours: Trajectory, theirs: Trajectory) -> str | None:
@@ -32,17 +33,19 @@ def parting_words(ours: Trajectory, theirs: Trajectory) -> str | None:
     ]
     heading = f"One config with {', '.join(places)}" if places else "One config, run twice"
     frames = [parting_frame(ours.latents, theirs.latents, bound) for bound in BOUNDS]
-    said = [
-        f"by more than {bound:g} of the largest latent {_where(frame, ours)}"
+    parted = [
+        f"by more than {bound:g} of the largest {_where(frame, ours)}"
         for bound, frame in zip(BOUNDS, frames, strict=True)
+        if frame is not None
     ]
-    return f"{heading}: the latents part {', '.join(said)}."
+    if not parted:
+        return f"{heading}: the latents never part by more than {min(BOUNDS):g} of the largest."
+    never = [f"never by more than {bound:g}" for bound in BOUNDS[len(parted) :]]
+    return f"{heading}: the latents part {', '.join(parted + never)}."
 
 
-def _where(frame: int | None, run: Trajectory) -> str:
+def _where(frame: int, run: Trajectory) -> str:
     """Say which row makes a frame."""
-    if frame is None:
-        return "never"
     if frame == 0:
         return "from frame 0 on, before any row"
     return f"at row {frame - 1} (timestep {run.timesteps[frame - 1]:g})"
@@ -50,5 +53,5 @@ def _where(frame: int | None, run: Trajectory) -> str:
 
 def _identity(run: Trajectory) -> dict[str, Any]:
     """Return the part of a run's config that two runs must share."""
-    left_out = {*SHOWN_KEYS, *PLACE_KEYS, "output"}
+    left_out = {*SHOWN_KEYS, *PLACE_KEYS, *KEPT_KEYS}
     return {key: value for key, value in run.config.items() if key not in left_out}

@@ -119,14 +119,14 @@ def sample(plan: Plan, engine: Engine, progress: Progress, stages: Stages) -> Tr
     rows, kept = len(plan.table), len(progress.known)
     first = plan.config.first_row
     fork = open_fork(plan)
-    conditioning = condition(plan, engine, stages)
+    conditioning, words = condition(plan, engine, stages), words_of(plan, engine)
     with stages.stage("denoise", rows - first, kept) as advance:
         denoised = None
         try:
             z, steps = begin(plan, engine, conditioning, fork, progress.known)
             stages.listen(WalkBegan(plan, engine, z, fork))
             told = _told(progress.keep(steps), first + kept, stages, advance)
-            denoised = collect(told, z, rows, None if fork is None else fork.before)
+            denoised = collect(told, z, rows, None if fork is None else fork.before(words))
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -137,7 +137,7 @@ def sample(plan: Plan, engine: Engine, progress: Progress, stages: Stages) -> Tr
         progress.discard()
         raise not_finite(plan, bad)
     timesteps = torch.from_numpy(plan.table.timesteps[: len(denoised.z0_hat)])
-    config, words = plan.config.model_dump(mode="json"), words_of(plan, engine)
+    config = plan.config.model_dump(mode="json")
     trajectory = Trajectory.of_sample(denoised, timesteps, config, words=words)
     return trajectory if fork is None else fork.mark(trajectory)
 

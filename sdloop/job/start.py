@@ -22,6 +22,8 @@ from sdloop.sampler.methods import make_table
 from sdloop.sampler.trajectory import Trajectory
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sdloop.job.config import RunConfig
     from sdloop.job.plan import Prepared
 
@@ -34,13 +36,11 @@ class Fork:
         origin: The origin's trajectory.
         sha256: The hash of its file.
         row: The number of the frame, which is that of the first row to walk.
-        prompt: The run's own.
     """
 
     origin: Trajectory
     sha256: str
     row: int
-    prompt: str
 
     @classmethod
     def open(cls, prepared: Prepared) -> Self:
@@ -96,30 +96,30 @@ class Fork:
                 f"{named}: its {TRAJECTORY_FILE} is no longer the one that this run started from; "
                 "start.trajectory_sha256=null takes it as it is"
             )
-        return cls(origin, sha256, row, prepared.config.prompt)
+        return cls(origin, sha256, row)
 
     @property
     def z(self) -> Tensor:
         """Return the frame, float32 (1, channels, h, w), on the CPU."""
         return self.origin.latents[self.row][None]
 
-    @property
-    def before(self) -> Denoised:
-        """Return the rows before it, bit for bit, on the CPU."""
+    def before(self, words: Sequence[tuple[str, tuple[int, ...]]]) -> Denoised:
+        """Return the rows before it, bit for bit, on the CPU.
+
+        Args:
+            words: The run's own, of which it keeps attention; its maps of these rows are the
+                origin's where the origin's words are the same, tokens and all.
+        """
         origin, row = self.origin, self.row
         return Denoised(
             origin.latents[: row + 1, None],
             origin.z0_hat[:row, None],
             None if origin.guidance is None else origin.guidance[:row, None],
             None if origin.guidance_factor is None else origin.guidance_factor[:row, None],
-            self._captured(),
+            {name: each[:row, None] for name, each in origin.captured.items()}
+            if [(word.text, word.tokens) for word in origin.words] == list(words)
+            else {},
         )
-
-    def _captured(self) -> dict[str, Tensor]:
-        """Return the maps of the rows before it, unless they belong to another prompt's words."""
-        if self.origin.config.get("prompt") != self.prompt:
-            return {}
-        return {name: each[: self.row, None] for name, each in self.origin.captured.items()}
 
     def earlier(self, prepared: Prepared, device: torch.device) -> Earlier:
         """Recall what the later rows need of those before.

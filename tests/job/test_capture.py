@@ -1,7 +1,9 @@
 """Runs that keep their attention."""
 
 import csv
+import tracemalloc
 
+import numpy as np
 import pytest
 import torch
 
@@ -12,8 +14,11 @@ from sdloop.job.forecast import estimate
 from sdloop.job.many.batch import Texts, calls_alike, sample_together
 from sdloop.job.many.estimate import disk_bytes
 from sdloop.job.plan import prepare, settle
+from sdloop.job.start import Fork
 from sdloop.machine.errors import UserError
-from sdloop.sampler.trajectory import Trajectory
+from sdloop.sampler.trajectory import Trajectory, Word
+from sdloop.show.figure.words import write_words
+from sdloop.show.measure.words import measure_words
 
 KEPT = "capture=attention"
 
@@ -126,3 +131,26 @@ def test_what_cannot_be_kept_is_refused(tiny_config, overrides, said):
     with pytest.raises(UserError) as error:
         prepare(load_config(tiny_config, overrides))
     assert said in str(error.value)
+
+
+def test_maps_of_other_words_are_not_carried_into_a_fork(tiny_config, tmp_path):
+    """The same prompt may be other tokens to another model."""
+    make(tiny_config, KEPT)
+    plan = plan_of(tiny_config, KEPT, f"start.run={tmp_path / 'run'}", "start.frame=3", "output=x")
+    fork = Fork.open(plan)
+    words = [(word.text, word.tokens) for word in fork.origin.words]
+    assert set(fork.before(words).captured) == set(fork.origin.captured)
+    words[1] = ("a", (1, 2))
+    assert fork.before(words).captured == {}
+
+
+def test_the_figure_of_many_words_stays_small(tmp_path):
+    words = [Word("", (0,)), *(Word(f"w{at}", (at,)) for at in range(1, 40)), Word("", (40,))]
+    maps = torch.rand((2, 41, 4, 4)).half()
+    images = np.zeros((3, 512, 640, 3), np.uint8)
+    made = measure_words({"attention_4x4": maps}, words, torch.rand(2, 512, 640))
+    tracemalloc.start()
+    write_words(tmp_path / "x.png", made, images, range(2))
+    peak_bytes = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak_bytes < 12 * 2**24  # cells, and the canvas twice; 250 MB at full size

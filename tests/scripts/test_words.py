@@ -64,8 +64,8 @@ def test_hits_count_the_middle_of_the_highest_place():
     maps[1, 1:, 4, 4] = 1  # the animal
     maps[1, 2, 2, 3] = 2  # the hat
     sample = Sample(picture, np.stack([hat, animal]), maps)
-    assert sample.hits[0].tolist() == [[True, False]] * 3
-    assert sample.hits[1].tolist() == [[False, False], [False, True], [True, False]]
+    assert sample.hits(sample.maps)[0].tolist() == [[True, False]] * 3
+    assert sample.hits(sample.maps)[1].tolist() == [[False, False], [False, True], [True, False]]
     facts = facts_of([sample, sample])
     assert facts["hat"]["own_words_by_step"] == [100, 100, 100]
     assert facts["hat"]["other_words_by_step"] == [0, 0, 100]

@@ -117,4 +117,5 @@ def test_sweep_data_have_the_fields_that_their_types_name(tmp_path):
     grid = Grid(tmp_path, *sides, [[small_run(tmp_path, 2, 0)]], ["seed"], 1)
     data = sweep_page_data(tmp_path / "x.html", grid, ())
     found = {"SweepData": data, "SmallRunData": data["runs"][0], "SideData": data["rows"]}
+    found["Size"] = data["runs"][0]["size"]
     assert {name: set(value) for name, value in found.items()} == types_of_data("sweep_data.js")

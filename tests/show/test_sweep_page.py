@@ -28,7 +28,9 @@ def small_run(folder, steps, seed, with_z0_hat=True, prompt="a cat"):
     frames[..., 1] = 60 * seed
     values = np.ones((rows, *SIZE), np.float32) * np.arange(1, rows + 1)[:, None, None]
     small = Small.of(frames, values * (1 + seed), 255 - frames[1:] if with_z0_hat else None)
-    return SmallRun(folder, run.config, run.schedule, run.stages, small, None)
+    return SmallRun(
+        folder, (4 * SIZE[0] + 3, 4 * SIZE[1]), run.config, run.schedule, run.stages, small, None
+    )
 
 
 @pytest.fixture
@@ -78,7 +80,7 @@ def test_runs_are_laid_out_as_on_the_sheets(page):
     assert names == ["seed 1, 4 steps", "seed 1, 9 steps", "seed 2, 4 steps"]
     assert page.inner_text(".cells .missing") == "missing"
     assert position(page) == 10  # the end: PNDM makes a row more
-    assert "128 × 96 px" in page.inner_text("#facts")
+    assert "128 × 99 px" in page.inner_text("#facts")
     assert page.locator("#files a").get_attribute("href") == "final.png"
 
 

@@ -77,6 +77,7 @@ def _small_run(plan: Plan, factor: int) -> SmallRun:
     page = plan.folder / PAGE_FILE
     return SmallRun(
         folder=plan.folder,
+        size=plan.size,
         config=plan.config.model_dump(mode="json"),
         schedule=plan.table,
         stages=plan.stages,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from sdloop.show.figure.figure import ColorBar, color_of
 from sdloop.show.figure.sheet import Side, write_sheet
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from sdloop.show.measure.words import WordMeasures
 
 SHOWN_THROUGH = 0.4  # how much of a picture is seen through its map
+MOST_PIXELS = 2**24  # of all cells together
 LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)
 
 
@@ -38,12 +40,13 @@ def write_words(
         stages: The steps to show, counted from 0: stage k is frame k + 1.
         comment: A text to keep in the file.
     """
+    pictures = _as_small_as_needed(images, stages, len(words.texts))
     order = [*range(1, len(words.texts) - 1), 0, len(words.texts) - 1]
     shown = np.nan_to_num(words.maps[list(stages)])  # of rows without any, nothing
     cells = [
         [
-            overlay(images[stage + 1], shown[column, word] / (shown[:, word].max() or 1))
-            for column, stage in enumerate(stages)
+            overlay(picture, shown[column, word] / (shown[:, word].max() or 1))
+            for column, picture in enumerate(pictures)
         ]
         for word in order
     ]
@@ -80,6 +83,21 @@ def overlay(picture: NDArray[np.uint8], shares: NDArray[np.floating]) -> NDArray
     colored = color_of(shares)[down[:, None], across]
     grey = (picture.astype(np.float32) @ LUMA)[..., None]
     return np.rint(SHOWN_THROUGH * grey + (1 - SHOWN_THROUGH) * colored).astype(np.uint8)
+
+
+def _as_small_as_needed(
+    images: NDArray[np.uint8], stages: Sequence[int], words: int
+) -> list[NDArray[np.uint8]]:
+    """Return the stages' pictures, smaller where all cells together would be very large."""
+    height, width = images.shape[1:3]
+    factor = min(1.0, (MOST_PIXELS / (words * len(stages) * height * width)) ** 0.5)
+    if factor == 1:
+        return [images[stage + 1] for stage in stages]
+    size = max(1, round(factor * width)), max(1, round(factor * height))
+    return [
+        np.asarray(Image.fromarray(images[stage + 1]).resize(size, Image.Resampling.BOX))
+        for stage in stages
+    ]
 
 
 def _caption(words: WordMeasures, stage: int, word: int) -> str:

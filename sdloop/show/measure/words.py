@@ -76,11 +76,15 @@ def measure_words(
     size = (high, wide)
     rows = len(differences)
     changes = F.adaptive_avg_pool2d(differences.cpu()[:, None], size)[:, 0].double()
-    maps = torch.stack([_maps_of_row(captured, words, size, row) for row in range(rows)])
-    attention = maps.double().mean(dim=(2, 3))
+    maps = torch.empty((rows, len(words), *size))
+    attention, there = torch.empty((2, rows, len(words)), dtype=torch.float64)
+    for row in range(rows):
+        maps[row] = _maps_of_row(captured, words, size, row)
+        exact = maps[row].double()
+        attention[row] = exact.mean(dim=(1, 2))
+        there[row] = torch.einsum("whx,hx->w", exact, changes[row])
     totals = changes.sum(dim=(1, 2))
-    totals = torch.where(totals > 0, totals, torch.nan)
-    there = torch.einsum("rwhx,rhx->rw", maps.double(), changes) / totals[:, None]
+    there /= torch.where(totals > 0, totals, torch.nan)[:, None]
     return WordMeasures(
         tuple(_name(at, word, len(words)) for at, word in enumerate(words)),
         tuple(_text(at, word, len(words)) for at, word in enumerate(words)),

@@ -28,7 +28,6 @@ def word_facts(words: WordMeasures | None) -> list[dict[str, Any]] | None:
     """
     if words is None:
         return None
-    peaks = _peaks(_shrunk(words.maps))
     last = len(words.texts) - 1
     return [
         {
@@ -36,11 +35,8 @@ def word_facts(words: WordMeasures | None) -> list[dict[str, Any]] | None:
             "apart": at in (0, last),
             "attention": f"{name}_attention",
             "change": f"{name}_change",
-            "peak": peak,
         }
-        for at, (text, name, peak) in enumerate(
-            zip(words.texts, words.names, peaks.tolist(), strict=True)
-        )
+        for at, (text, name) in enumerate(zip(words.texts, words.names, strict=True))
     ]
 
 
@@ -58,9 +54,9 @@ def pack_words(words: WordMeasures | None, rows: int) -> list[str | None]:
     if words is None:
         return [None] * rows
     maps = _shrunk(words.maps)
-    peaks = _peaks(maps)
-    scale = 255 / np.where(peaks > 0, peaks, 1)
-    levels = np.rint(np.nan_to_num(maps) * scale[:, None, None]).astype(np.uint8)
+    peaks = np.max([np.nan_to_num(row).max(axis=(1, 2)) for row in maps], axis=0)
+    scale = (255 / np.where(peaks > 0, peaks, 1))[:, None, None]
+    levels = (np.rint(np.nan_to_num(row) * scale).astype(np.uint8) for row in maps)
     files = compress_exactly(np.ascontiguousarray(np.concatenate(list(row), 1)) for row in levels)
     totals = words.attention.sum(axis=1).tolist()
     return [
@@ -77,8 +73,3 @@ def _shrunk(maps: NDArray[np.float32]) -> NDArray[np.float32]:
         return maps
     size = max(1, round(high / factor)), max(1, round(wide / factor))
     return F.adaptive_avg_pool2d(torch.from_numpy(maps), size).numpy()
-
-
-def _peaks(maps: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return each word's largest value, 0 where nothing was kept."""
-    return np.nan_to_num(maps).max(axis=(0, 2, 3))

@@ -31,6 +31,7 @@ class SmallRun:
 
     Attributes:
         folder: The run's.
+        size: Height and width of its own pictures, not of the small ones.
         config: Every value that was used, as plain values.
         schedule: The table that made the run.
         stages: The rows that are marked.
@@ -39,6 +40,7 @@ class SmallRun:
     """
 
     folder: Path
+    size: tuple[int, int]
     config: Mapping[str, Any]
     schedule: Table
     stages: Sequence[int]
@@ -122,12 +124,13 @@ def _pack(runs: Sequence[SmallRun], budget_bytes: int) -> Packed:
 
 def _run_facts(run: SmallRun, page: Path) -> dict[str, Any]:
     """List what the page holds of a run beside its pictures."""
-    small = run.small
+    small, (height, width) = run.small, run.size
     size, has_z0_hat = small.frames.shape[1:3], small.z0_hat is not None
     return {
         "facts": run_facts(
             run.folder.name, run.config, run.schedule, size, run.stages, (), has_z0_hat
         ),
+        "size": {"width": width, "height": height},
         "levels": noise_shares(run.schedule).tolist(),
         "peaks": [float(f"{peak:.5g}") for peak in small.peaks.tolist()],
         "page": None if run.page is None else href_to(page, run.page),

@@ -138,10 +138,15 @@ class RunWords {
   #sentence(row) {
     if (row < 0) return "Before the first step nothing is attended.";
     const words = this.#words.filter((each) => !each.apart);
+    const [first] = words;
+    if (!first) return "The prompt has no words.";
+    if (this.#numberOf(first, "attention", row) === null) {
+      return `Of step ${row} no attention was kept.`;
+    }
     const changes = words.map((each) => this.#numberOf(each, "change", row) ?? -1);
     const most = changes.indexOf(Math.max(...changes));
     const word = words[most];
-    if (!word || changes[most] === -1) return `Of step ${row} no attention was kept.`;
+    if (!word || changes[most] === -1) return `Step ${row} changed nothing.`;
     const where = `Step ${row} changed the picture most where “${apart(word.text)}” is attended`;
     const pressed = this.#words[this.#pressed];
     const own = pressed ? this.#numberOf(pressed, "change", row) : null;

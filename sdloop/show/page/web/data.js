@@ -41,7 +41,6 @@
  * @property {boolean} apart  Whether it is the begin or the end.
  * @property {string} attention  The column of its share of all attention.
  * @property {string} change  The column of the change where it is attended, over chance.
- * @property {number} peak  The share that 255 stands for in its maps, 0 to 1.
  */
 
 /**

@@ -40,6 +40,7 @@ export class SmallRun extends Run {
       colors,
     );
     this.#pictures = small;
+    this.size = small.size;
     this.levels = small.levels;
     this.page = small.page;
   }

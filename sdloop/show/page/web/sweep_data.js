@@ -3,10 +3,19 @@
 /** @import { Color, LinkedFile, RunFacts } from "./data.js" */
 
 /**
+ * In pixels.
+ *
+ * @typedef {object} Size
+ * @property {number} width
+ * @property {number} height
+ */
+
+/**
  * A run in small pictures. A kind's pictures are one WebP file in base64, in rows of equally many.
  *
  * @typedef {object} SmallRunData
  * @property {RunFacts} facts  Height and width are those of the small pictures.
+ * @property {Size} size  Of the run's own pictures.
  * @property {number[]} levels  Each frame's noise level: 1 is noise alone, 0 a clean picture.
  * @property {number[]} peaks  Each difference's largest value, in 8-bit levels.
  * @property {string} frames

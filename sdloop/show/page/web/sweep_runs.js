@@ -14,16 +14,14 @@ export class SweepRuns extends Runs {
   #byNoise = false;
 
   #keys;
-  #factor;
 
   /**
    * @param {SmallRun[]} list
    * @param {SweepData} data
    */
-  constructor(list, { shown_keys, keys, factor }) {
+  constructor(list, { shown_keys, keys }) {
     super(list, shown_keys);
     this.#keys = keys;
-    this.#factor = factor;
     this.small = list;
     const longest = list.find((run) => run === this.longest);
     if (!longest) throw new RangeError("the longest run is one of all");
@@ -32,13 +30,12 @@ export class SweepRuns extends Runs {
   }
 
   /**
-   * The size of the runs' own pictures, not of the small ones here.
+   * The size of the shown run's own pictures, not of the small ones here.
    *
    * @override
    */
   get size() {
-    const { width, height } = super.size;
-    return { width: this.#factor * width, height: this.#factor * height };
+    return this.#shown.size;
   }
 
   /** @override */

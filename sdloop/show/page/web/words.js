@@ -27,7 +27,8 @@ export function writeHeader(runs) {
   if (!runs.differing.has("model")) {
     words.unshift(`model ${apart(config.get("model")?.split("/").pop() ?? "–")}`);
   }
-  words.push(`${runs.size.width} × ${runs.size.height} px`);
+  if (!(runs.differing.has("width") || runs.differing.has("height")))
+    words.push(`${runs.size.width} × ${runs.size.height} px`);
   const pace = html("span", { id: "pace" });
   const spans = words.map((word) => html("span", {}, word));
   element("facts", HTMLElement).replaceChildren(...spans, pace);
