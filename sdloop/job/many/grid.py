@@ -39,6 +39,7 @@ def write_grid(sweep: Sweep, plans: Sequence[Plan], files: Sequence[str], listen
     there = [(plan.folder / SMALL_FILE).is_file() for plan in plans]
     found = [plan for plan, is_there in zip(plans, there, strict=True) if is_there]
     if GRID not in sweep.keep or not found:
+        page.unlink(missing_ok=True)  # of an earlier call, which showed other runs
         return
     factor = _factor(found)
     if factor is None:

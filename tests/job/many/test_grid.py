@@ -43,8 +43,11 @@ def test_sweep_that_keeps_its_grid_has_a_page_of_all_runs(sweep_of, tmp_path):
 
 
 def test_sweep_that_does_not_keep_its_grid_has_no_page(sweep_of, tmp_path):
+    page = tmp_path / "many/index.html"
+    page.parent.mkdir()
+    page.write_text("of an earlier call, which kept its grid")
     sweep, _ = made(sweep_of(keep=["trajectory"], sweep={"seed": [1]}))
-    assert not (tmp_path / "many/index.html").exists()
+    assert not page.exists()
     assert not (sweep.folder / sweep.runs[0].name / "small.safetensors").exists()
 
 
