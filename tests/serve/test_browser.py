@@ -199,6 +199,29 @@ def test_stop_then_fork_shows_both_branches(start, tab, tmp_path):
     assert not fork.latents[6].equal(origin.latents[6])
 
 
+def test_a_fork_of_a_finished_run_is_shown_to_its_end_beside_it(start, tab, tmp_path):
+    page = tab(start().address)
+    fill(page, prompt="a dog", scheduler__num_steps=8, scheduler__type="ddim")
+    page.click("#run")
+    wait_for_state(page, "finished")
+    page.locator("#exactness:has-text('exact to the pixel')").wait_for()
+    go(page, 3)
+    fill(page, prompt="a cat")
+    page.click("#fork")
+    wait_for_state(page, "finished", 2)
+    page.wait_for_selector(".comparison")  # both are there, and what differs between them
+    names = page.locator(".run:not(.comparison) h2").all_inner_texts()
+    assert names == ["“a dog”, from the start", "“a cat”, from frame 3"]
+    go(page, 3)
+    assert page.inner_text(".comparison .where") == "They do not differ here."
+    go(page, 8)
+    assert page.inner_text(".comparison .where").startswith("They differ by up to ")
+    links = page.locator("#files a[href$='steps.csv']").all()
+    assert len(links) == 2
+    for link in links:
+        assert page.request.get(link.evaluate("link => link.href")).ok
+
+
 def test_a_wrong_value_shows_beside_its_field(start, tab):
     page = tab(start().address)
     fill(page, guidance_scale="lots")

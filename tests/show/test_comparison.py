@@ -95,6 +95,25 @@ def test_equal_runs_differ_nowhere(tmp_path, visit, pair):
     assert page.inner_text(".comparison .where") == "They do not differ here."
 
 
+def test_differences_of_large_pictures_are_shown(tmp_path, visit):
+    """512 px have more pixels than a JavaScript call takes arguments."""
+    runs = []
+    for name in "ab":
+        run = make_run(tmp_path / name, steps=1, seed=ord(name), with_z0_hat=False, size=(32, 32))
+        large = {
+            each: getattr(run, each).repeat(16, axis=1).repeat(16, axis=2)
+            for each in ("images", "differences")
+        }
+        runs.append(replace(run, **large))
+    values = np.abs(runs[0].images.astype(np.float32) - runs[1].images).mean(axis=-1)
+    write_page(tmp_path / "x.html", runs, (), Comparison(values))
+    page = visit(tmp_path / "x.html")
+    go(page, 1)
+    assert page.evaluate("document.querySelector('figure.between canvas').height") == 512
+    said = page.inner_text(".comparison .where").split()[5]
+    assert float(said) == pytest.approx(float(values[1].max()), abs=float(values.max()) / 255)
+
+
 def test_comparison_fits_a_phone(tmp_path, visit, pair):
     first, second, comparison = pair
     write_page(tmp_path / "x.html", [first, second], (), comparison)

@@ -1,6 +1,7 @@
 // Runs -> the words and pictures of the page; from a file or while they are under way.
 
-/** @import { PageData } from "./data.js" */
+/** @import { ComparisonData, PageData } from "./data.js" */
+import { ComparisonView } from "./comparison.js";
 import { ColorMap } from "./pictures.js";
 import { Run } from "./run.js";
 import { Runs } from "./runs.js";
@@ -21,9 +22,14 @@ export function makeRuns(data) {
  * Decode the pictures that have come.
  *
  * @param {Runs} runs
+ * @param {ComparisonData | null} data  What differs between two runs.
+ * @returns {Promise<ComparisonView | null>}
  */
-export function loadRuns(runs) {
-  return Promise.all(runs.list.map((run) => run.load()));
+export async function loadAll(runs, data) {
+  const [, second] = runs.list;
+  const comparison = data && second ? new ComparisonView(data, second) : null;
+  await Promise.all([...runs.list.map((run) => run.load()), comparison?.load()]);
+  return comparison;
 }
 
 /**

@@ -1,6 +1,6 @@
 // The server of `watch`: what is asked of it, and what it tells.
 
-/** @import { PageData, RunData, RunFacts, StepData } from "./data.js" */
+/** @import { PageData, RunFacts, StepData } from "./data.js" */
 
 /**
  * A run, as it stands. sdloop/serve/stream.py writes it.
@@ -107,21 +107,22 @@ export function stopRun(name) {
 }
 
 /**
- * Read a run that has ended from its own page.
+ * Read the page of a run that has ended.
  *
  * @param {string} name
- * @returns {Promise<{ run: RunData, charts: PageData["charts"] } | null>}  Null if it has none.
+ * @returns {Promise<Pick<PageData, "runs" | "charts" | "comparison"> | null>}  Null if it has none;
+ *   else the run is the last, behind the one that it left where the page shows that too.
  */
-export async function fetchRun(name) {
+export async function fetchPage(name) {
   const folder = `runs/${encodeURIComponent(name)}/`;
   const response = await fetch(`${folder}index.html`);
   if (!response.ok) return null;
   const page = new DOMParser().parseFromString(await response.text(), "text/html");
   /** @type {PageData} */
-  const { runs, charts } = JSON.parse(page.getElementById("data")?.textContent ?? "");
-  // a fork's page begins with the run that it left
-  const run = runs.find(({ facts }) => facts.name === name) ?? runs.at(-1);
-  if (!run) return null;
-  const files = run.files.map((file) => ({ ...file, href: folder + file.href }));
-  return { run: { ...run, files }, charts };
+  const { runs, charts, comparison } = JSON.parse(page.getElementById("data")?.textContent ?? "");
+  const linked = runs.map((run) => {
+    const files = run.files.map((file) => ({ ...file, href: folder + file.href }));
+    return { ...run, files };
+  });
+  return { runs: linked, charts, comparison };
 }

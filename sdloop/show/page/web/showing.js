@@ -1,14 +1,14 @@
 // What the live page shows: one run, or a fork beside its origin; under way, or from their pages.
 
-/** @import { ChartData, Color, RunData, StepData } from "./data.js" */
+/** @import { ChartData, Color, PageData, RunData, StepData } from "./data.js" */
 /** @import { BeginData, NextStepData } from "./server.js" */
 /** @import { Run } from "./run.js" */
 /** @import { Runs } from "./runs.js" */
 import { element } from "./dom.js";
-import { loadRuns, makeRuns, writeWords } from "./open.js";
+import { loadAll, makeRuns, writeWords } from "./open.js";
 import { Page } from "./page.js";
 import { decodeStep } from "./run.js";
-import { fetchRun } from "./server.js";
+import { fetchPage } from "./server.js";
 
 const PREVIEWS =
   "Quick previews while the run is under way; every frame is decoded in full when it ends.";
@@ -102,8 +102,9 @@ export class Showing {
     this.isLive = true;
     this.#soon(async () => {
       const origin = originName === null || begin.first === 0 ? null : await this.#read(originName);
-      const run = liveRun(begin, origin?.run ?? null);
-      const runs = await this.#open(origin ? [origin.run, run] : [run], this.#data.charts, null);
+      const run = liveRun(begin, origin);
+      const { charts } = this.#data;
+      const runs = await this.#open({ runs: origin ? [origin, run] : [run], charts });
       this.#live = runs.list.at(-1) ?? null;
       const { bottom } = element("runs", HTMLElement).getBoundingClientRect();
       if (bottom > window.innerHeight) element("runs", HTMLElement).scrollIntoView();
@@ -140,45 +141,46 @@ export class Showing {
     this.#known.delete(name);
     this.#soon(async () => {
       if (name !== this.name) return;
-      const read = await this.#read(name);
-      if (!read) return;
-      const origin = originName === null ? null : await this.#read(originName);
-      const runs = origin ? [origin.run, read.run] : [read.run];
-      const position = place === undefined ? undefined : (this.#page?.position ?? place);
-      await this.#open(runs, read.charts, position ?? null);
+      const page = await fetchPage(name);
+      if (!page) return;
+      // of a run that was stopped, or that left one that was, the page shows that run alone
+      if (page.runs.length === 1 && originName !== null) {
+        const origin = await this.#read(originName);
+        if (origin) page.runs.unshift(origin);
+      }
+      await this.#open(page, place === undefined ? null : (this.#page?.position ?? place));
       this.#live = null;
     });
   }
 
   /**
-   * Read a run's page, unless it is known already; only what is shown is kept.
+   * Read a run from its page, unless it is known already; only what is shown is kept.
    *
    * @param {string} name
    */
   async #read(name) {
-    const known = this.#known.get(name);
-    return known ? { run: known, charts: this.#data.charts } : await fetchRun(name);
+    return this.#known.get(name) ?? (await fetchPage(name))?.runs.at(-1) ?? null;
   }
 
   /**
    * Put runs onto the page in place of others.
    *
-   * @param {RunData[]} list
-   * @param {ChartData[]} charts
+   * @param {Pick<PageData, "runs" | "charts"> & Partial<Pick<PageData, "comparison">>} data
    * @param {number | null} position
    * @returns {Promise<Runs>}
    */
-  async #open(list, charts, position = null) {
+  async #open(data, position = null) {
     const { viridis, shown_keys } = this.#data;
-    const runs = makeRuns({ runs: list, viridis, shown_keys });
-    await loadRuns(runs);
+    const runs = makeRuns({ runs: data.runs, viridis, shown_keys });
+    const comparison = await loadAll(runs, data.comparison ?? null);
     this.#page?.close();
-    this.#known = new Map(list.map((run) => [run.facts.name, run]));
+    this.#known = new Map(data.runs.map((run) => [run.facts.name, run]));
     const main = /** @type {HTMLElement} */ (this.#pristine.cloneNode(true));
     main.removeAttribute("aria-busy");
     element("main", HTMLElement).replaceWith(main);
     writeWords(runs);
-    this.#page = new Page(runs, charts, { begin: position, onMove: this.#onMove });
+    const { charts } = data;
+    this.#page = new Page(runs, charts, { begin: position, onMove: this.#onMove, comparison });
     this.#page.update();
     return runs;
   }
