@@ -2,7 +2,8 @@
 
 python scripts/bench/watch.py [--rounds 5] [--browser chromium]
 
-Runs with and without the page take turns in one process, each with a model that is loaded already.
+Runs with and without the page take turns in the server's own thread, with a model that is loaded
+already: a second thread that computes would have a team of its own, and slow the first one down.
 A step is seen when the browser has drawn its frame; until then all is counted from the moment at
 which the loop hands the step out.
 """
@@ -17,10 +18,7 @@ from pathlib import Path
 
 from playwright.sync_api import Page, sync_playwright
 
-from sdloop.job.config_file import load_config
 from sdloop.job.events import Event, StepMade
-from sdloop.job.plan import prepare
-from sdloop.job.runner import Runner
 from sdloop.serve.form import Form
 from sdloop.serve.live import Live
 from sdloop.serve.server import serving
@@ -61,15 +59,33 @@ def watched_run(page: Page, runs: Path, seed: int) -> tuple[float, list[float]]:
         Live.hear = hear  # type: ignore[method-assign]
     seen = page.evaluate("window.seen")
     waits = [seen[str(frame)] - at for frame, at in made.items() if seen.get(str(frame))]
-    (folder,) = [each.parent for each in runs.glob("*/manifest.json") if f"seed: {seed}\n" in
-                 (each.parent / "config.yaml").read_text()]  # fmt: skip
-    return loop_seconds(folder), waits
+    return loop_seconds(runs, seed), waits
 
 
-def loop_seconds(folder: Path) -> float:
-    """Return how long a run's loop took."""
-    timings = json.loads((folder / "manifest.json").read_text())["timings_ms"]
-    return float(timings["denoise"]) / 1000
+def unwatched_run(page: Page, address: str, runs: Path, seed: int) -> float:
+    """Run from the page, leave it, and draw no step; return the loop's seconds."""
+    hear = Live.hear
+    Live.hear = lambda live, event: None  # type: ignore[method-assign]
+    try:
+        page.fill("#field-seed", str(seed))
+        page.click("#run")
+        page.locator(f"#queue:has-text('{seed}')").wait_for()
+        page.goto("about:blank")
+        while (seconds := loop_seconds(runs, seed)) == 0:
+            time.sleep(0.1)
+    finally:
+        Live.hear = hear  # type: ignore[method-assign]
+    page.goto(address)
+    page.locator("#exactness:has-text('exact')").wait_for()
+    return seconds
+
+
+def loop_seconds(runs: Path, seed: int) -> float:
+    """Return how long a run's loop took; 0 while it is not finished."""
+    for path in runs.glob("*/manifest.json"):
+        if f"seed: {seed}\n" in (path.parent / "config.yaml").read_text():
+            return float(json.loads(path.read_text())["timings_ms"]["denoise"]) / 1000
+    return 0.0
 
 
 def main() -> None:
@@ -80,7 +96,7 @@ def main() -> None:
     options = parser.parse_args()
     plain, watched, waits = [], [], []
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        runs, alone = Path(folder) / "runs", Runner()
+        runs = Path(folder) / "runs"
         browser = playwright.chromium.launch(executable_path=options.browser, args=["--no-sandbox"])
         with serving(Form(CONFIG, (), runs)) as address:
             page = browser.new_page(viewport={"width": 1440, "height": 900})
@@ -88,8 +104,7 @@ def main() -> None:
             page.goto(address)
             for number in range(options.rounds + 1):  # the first one warms up
                 seconds, each = watched_run(page, runs, 1000 + number)
-                config = load_config(CONFIG, [f"seed={2000 + number}", f"output={folder}/{number}"])
-                unwatched = loop_seconds(alone.run(prepare(config)).folder)
+                unwatched = unwatched_run(page, address, runs, 2000 + number)
                 if number:
                     watched.append(seconds)
                     plain.append(unwatched)

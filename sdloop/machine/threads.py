@@ -1,6 +1,7 @@
 """Work on independent frames in one thread per core: NumPy and Pillow release the GIL."""
 
 import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -63,6 +64,22 @@ def in_threads(function: Callable[[Item], Result], items: Iterable[Item]) -> Ite
         yield from workers.rest()
     finally:
         workers.stop()
+
+
+def keep_to_one_core() -> None:
+    """Let torch compute on one core in the calling thread, from now on; other threads keep theirs.
+
+    Every thread has a team of its own, of as many threads as there are cores; teams that take turns
+    on the same cores wait for each other.
+    """
+    import torch
+
+    team = torch.get_num_threads()
+    torch.set_num_threads(1)
+    # a thread that has not computed yet takes the number that was set last, by whichever thread
+    last = threading.Thread(target=torch.set_num_threads, args=(team,))
+    last.start()
+    last.join()
 
 
 def usable_cores() -> int:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sdloop.job.events import Event, StepMade, WalkBegan
+from sdloop.machine.threads import keep_to_one_core
 from sdloop.show.page.facts import run_facts
 from sdloop.show.page.quick import quick_picture, quick_step
 
@@ -96,6 +97,7 @@ class Live:
         """Draw steps as they come, until the run's end."""
         from sdloop.job.preview import Previewer
 
+        keep_to_one_core()
         plan, z = began.plan, began.z
         previewer = Previewer(plan, began.engine, LARGEST_SHARE)
         table, stages = plan.table, plan.stages
