@@ -96,7 +96,7 @@ class Desk:
         self._current: Job | None = None
         self._runner = Runner(self._hear)
         for config in _read_queue(runs):
-            self.add(config)
+            self._take(config)
         threading.Thread(target=self._work, daemon=True).start()
 
     def add(self, config: RunConfig) -> Job:
@@ -118,15 +118,23 @@ class Desk:
             name = Path(config.output).name
             job = self._jobs.get(name)
             if job is not None and job.state not in ("stopped", "failed"):
-                return job
+                is_there = (self._runs / name / MANIFEST_FILE).is_file()
+                if job.state != "finished" or is_there:
+                    return job
             if len(self._queue) >= MOST_WAITING:
                 raise Full(
                     f"{MOST_WAITING} runs are waiting; let some of them end, or take some out"
                 )
-            self._jobs.pop(name, None)
-            job = self._jobs[name] = Job(config)
-            self._queue.append(job)
+            job = self._take(config)
             self._queue_changed()
+        return job
+
+    def _take(self, config: RunConfig) -> Job:
+        """Let a run wait, as the latest of all."""
+        job = Job(config)
+        self._jobs.pop(job.name, None)
+        self._jobs[job.name] = job
+        self._queue.append(job)
         return job
 
     def stop(self, name: str) -> bool:
@@ -184,12 +192,15 @@ class Desk:
         self._changed()
 
     def _queue_changed(self) -> None:
-        """Save the queue, wake the worker, tell the browsers."""
+        """Save the queue, wake the worker, tell the browsers; a full disk stops none of them."""
         waiting = [self._current] if self._current and self._current.state == "running" else []
         configs = [job.config.model_dump(mode="json") for job in [*waiting, *self._queue]]
-        self._runs.mkdir(parents=True, exist_ok=True)
-        with replacing(self._runs / QUEUE_FILE) as temporary:
-            temporary.write_text(json.dumps(configs), encoding="utf-8")
+        try:
+            self._runs.mkdir(parents=True, exist_ok=True)
+            with replacing(self._runs / QUEUE_FILE) as temporary:
+                temporary.write_text(json.dumps(configs), encoding="utf-8")
+        except (OSError, UserError) as error:
+            log.warning("%s: the queue is not saved: %s", self._runs / QUEUE_FILE, error)
         self._lock.notify_all()
         self._changed()
 
@@ -222,8 +233,8 @@ class Desk:
             log.exception("%s failed", job.name)
             job.message = f"{type(error).__name__}: {error}"
         job.live.close()
-        job.live, job.doing, job.stopping = None, "", False
-        job.state = state
+        with self._lock:
+            job.live, job.doing, job.stopping, job.state = None, "", False, state
 
     def _hear(self, event: Event) -> None:
         """Take note of an event of the run under way, in its thread."""
@@ -270,9 +281,20 @@ def _read_queue(runs: Path) -> list[RunConfig]:
     """Read the runs that waited when a desk was last open."""
     try:
         values = json.loads((runs / QUEUE_FILE).read_text(encoding="utf-8"))
-        return [RunConfig.model_validate(each) for each in values]
+        return [_moved(RunConfig.model_validate(each), runs) for each in values]
     except FileNotFoundError:
         return []
     except (OSError, ValueError, TypeError, ValidationError):
         log.warning("%s: cannot be read; no run goes on", runs / QUEUE_FILE)
         return []
+
+
+def _moved(config: RunConfig, runs: Path) -> RunConfig:
+    """Let a run land in the folder as it is named now, and start from a run that lies there."""
+    config = config.model_copy(update={"output": str(runs / Path(config.output).name)})
+    if config.start.run is None:
+        return config
+    there = runs / Path(config.start.run).name
+    if not there.is_dir():
+        return config
+    return config.model_copy(update={"start": config.start.model_copy(update={"run": str(there)})})

@@ -66,6 +66,7 @@ export class Showing {
   #live = null;
   #turn = Promise.resolve();
   #left = 0;
+  #isDue = false;
   /** The run that is shown, or is about to be; a fork's origin beside it is not named. */
   name = "";
   isLive = false;
@@ -123,8 +124,12 @@ export class Showing {
       const run = this.#live;
       if (!run || name !== this.name || row !== run.steps.length) return;
       run.append(await decodeStep(step));
-      // drawing waits until the last of several steps is there
-      if (this.#left === 1) this.#page?.follow(run);
+      this.#isDue ||= step.frame !== null;
+      // Drawing takes time from the run where both share a machine: a step without pictures waits
+      // for the next one with some, and of several that have come only the last is drawn.
+      if (this.#left > 1 || !this.#isDue) return;
+      this.#isDue = false;
+      this.#page?.follow(run);
     });
   }
 
