@@ -214,9 +214,12 @@ def not_finite(plan: Plan, row: int) -> UserError:
 def _told(
     steps: Iterable[Step], kept: int, stages: Stages, advance: Callable[[int], None]
 ) -> Iterator[Step]:
-    """Report every step, until a listener stops; advance the bar by those from row `kept` on."""
+    """Report every step, until a listener stops; advance the bar by those from row `kept` on.
+
+    Rows that were computed before cost nothing: a run that is stopped among them keeps them all.
+    """
+    stopped = False
     for step in steps:
-        stopped = False
         try:
             stages.listen(StepMade(step))
         except StopRun:
@@ -224,5 +227,5 @@ def _told(
         if step.row >= kept:
             advance(1)
         yield step
-        if stopped:
+        if stopped and step.row >= kept - 1:
             return

@@ -65,6 +65,13 @@ def test_a_stopped_run_carries_on_to_the_same_files(stopped, tiny_config, tmp_pa
     assert contents(tmp_path / "run") == carried_on
 
 
+def test_a_run_that_is_stopped_again_before_its_new_steps_keeps_the_old_ones(stopped, tmp_path):
+    stopped(4)
+    stopped(1)
+    assert len(RunFolder(tmp_path / "run").trajectory.z0_hat) == 4
+    assert len(page_of(tmp_path / "run")["steps"]) == 4
+
+
 def test_a_run_that_is_stopped_at_its_last_step_is_finished(stopped, tmp_path):
     assert [event for event in stopped(6) if isinstance(event, Finished)]
     assert (tmp_path / "run/manifest.json").exists()

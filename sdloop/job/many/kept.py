@@ -96,8 +96,7 @@ def write_run(made: Made, vae: AutoencoderKL, keep: Collection[str], stages: Sta
     with occupy(folder):
         shown = show(lean, made.trajectory, Decoders.of_plan(lean, vae), stages)
         clear(folder)
-        for name in (SUMMARY_FILE, SMALL_FILE):
-            (folder / name).unlink(missing_ok=True)
+        drop_numbers(folder)
         write_config(folder / CONFIG_FILE, plan.config)
         if "trajectory" in keep:
             made.trajectory.save(folder / TRAJECTORY_FILE)
@@ -111,3 +110,9 @@ def write_run(made: Made, vae: AutoencoderKL, keep: Collection[str], stages: Sta
         facts = {**made.made_with, "walked_together": made.together}
         write_manifest(folder / MANIFEST_FILE, plan, facts, times, shown)
     return summary
+
+
+def drop_numbers(folder: Path) -> None:
+    """Remove what a sweep's report takes from a run, so that it takes none of another config's."""
+    for name in (SUMMARY_FILE, SMALL_FILE):
+        (folder / name).unlink(missing_ok=True)

@@ -149,10 +149,14 @@ class Sweeper:
         failed = []
         plan_of = {plan.config.output: plan for plan in todo}
         engine = self._engine
+        from sdloop.job.many.kept import drop_numbers
+
         batches = engine.there(batches_of, todo, self._together, engine.workers(todo))
-        if shelf is not None and self._overwrite:
+        if self._overwrite:
             for plan in todo:
-                shelf.clear_run(plan.folder)
+                if shelf is not None:
+                    shelf.clear_run(plan.folder)
+                drop_numbers(plan.folder)
         with stages.stage("sweep", total, total - missing) as advance:
             told = counted = 0
 

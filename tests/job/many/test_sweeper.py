@@ -225,3 +225,20 @@ def test_what_a_run_warns_of_a_sweep_warns_of_once(sweep_of):
         "guidance_rescale: has no effect with guidance_scale 1",
         "prompt: longer than the model's 16 tokens; left out: 'o pq'",
     ]
+
+
+def test_no_numbers_of_another_config_are_left_when_runs_are_made_over(
+    sweep_of, tmp_path, monkeypatch
+):
+    path = sweep_of(sweep={"seed": [1, 2]})
+    made(path)
+    summaries = [tmp_path / "many" / f"seed-{seed}" / "summary.safetensors" for seed in (1, 2)]
+    assert all(each.is_file() for each in summaries)
+
+    def failing(*rest):
+        raise OSError(28, "No space left on device", "there")
+
+    monkeypatch.setattr("sdloop.job.many.workshop.write_run", failing)
+    _, failed = made(sweep_of(sweep={"seed": [1, 2]}, prompt="a dog"), overwrite=True)
+    assert len(failed) == 2
+    assert not any(each.exists() for each in summaries)
