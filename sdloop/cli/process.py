@@ -99,8 +99,10 @@ def _signals_raised() -> Iterator[None]:
     def interrupt(number: int, frame: FrameType | None) -> None:
         for each in heard:
             signal.signal(each, end)
+        came.append(number)
         raise Interrupted(number)
 
+    came: list[int] = []
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread gets signals
         return
@@ -110,6 +112,11 @@ def _signals_raised() -> Iterator[None]:
         signal.signal(each, interrupt)
     try:
         yield
+    except KeyboardInterrupt as error:
+        # a library that waits in C, such as Ray, may raise a plain one in place of ours
+        if came and not isinstance(error, Interrupted):
+            raise Interrupted(came[0]) from None
+        raise
     finally:
         for each in heard:
             signal.signal(each, before[each] or signal.SIG_DFL)
