@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING
 
 from sdloop.job.config import SHOWN_KEYS, model_of
 from sdloop.job.config_file import load_config
-from sdloop.job.events import Noted, Stages
-from sdloop.job.folder import CONFIG_FILE, PAGE_FILE
+from sdloop.job.folder import CONFIG_FILE
 from sdloop.job.plan import Plan, prepare, settle
 from sdloop.job.source import source_of
-from sdloop.machine.errors import UserError
 from sdloop.machine.files import expanded
 
 if TYPE_CHECKING:
     from sdloop.job.decoders import Decoders
+    from sdloop.job.events import Stages
     from sdloop.sampler.trajectory import Trajectory
 
 
@@ -43,35 +42,24 @@ def origin_of(plan: Plan, decoders: Decoders, stages: Stages) -> Origin | None:
     Args:
         plan: The fork's, or that of a run that starts from noise.
         decoders: The fork's.
-        stages: Report events and times; a line says why an origin cannot be opened.
+        stages: Report events and times.
 
     Returns:
-        The origin; None if the run left none, the origin was stopped, or cannot be opened.
+        The origin; None if the run left none, or one that was stopped.
+
+    Raises:
+        UserError: It cannot be opened, or is no longer what the fork left.
     """
-    if plan.config.start.run is None:
-        return None
-    try:
-        return _open(plan, decoders, stages)
-    except UserError as error:
-        stages.listen(not_beside(error))
-        return None
-
-
-def not_beside(error: UserError) -> Noted:
-    """Say why a fork's page shows it alone."""
-    return Noted(f"{PAGE_FILE}: shows this run without the one it left: {error}")
-
-
-def _open(plan: Plan, decoders: Decoders, stages: Stages) -> Origin | None:
-    """Open a fork's origin; raise a UserError where that cannot be."""
     from sdloop.job.decoders import Decoders
     from sdloop.job.start import Fork
     from sdloop.model.networks import load_vae
 
+    if plan.config.start.run is None:
+        return None
     trajectory = Fork.open(plan).origin
     if len(trajectory.z0_hat) < len(plan.table):
         return None
-    folder = expanded(str(plan.config.start.run), "start.run")
+    folder = expanded(plan.config.start.run, "start.run")
     as_fork = {key: getattr(plan.config, key) for key in (*SHOWN_KEYS, "device", "dtype")}
     config = load_config(folder / CONFIG_FILE).model_copy(update=as_fork)
     same_model = model_of(config) == model_of(plan.config)

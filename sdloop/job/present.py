@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sdloop.job.config import SHOWN_KEYS, comment_of
+from sdloop.job.events import Noted
 from sdloop.job.folder import PAGE_FILE, PARTS, TRAJECTORY_FILE, RunFiles
 from sdloop.machine.errors import UserError
 from sdloop.show.file_names import ATTENTION_FILE, DIFFERENCES_FOLDER, FRAMES_FOLDER, STRIP_FILE
@@ -139,17 +140,17 @@ def export_run(
     Returns:
         The run's pictures and numbers.
     """
-    from sdloop.job.origin import not_beside, origin_of
+    from sdloop.job.origin import origin_of
     from sdloop.show.between import Between
 
     beside, between = None, Between(plan.config.difference.reduce)
-    origin = origin_of(plan, decoders, stages)
-    if origin is not None:
-        try:
+    try:
+        origin = origin_of(plan, decoders, stages)
+        if origin is not None:
             left = show(origin.plan, origin.trajectory, origin.decoders, stages, between.keep)
             beside = page_run(origin.plan, origin.folder, left)
-        except UserError as error:
-            stages.listen(not_beside(error))
+    except UserError as error:
+        stages.listen(Noted(f"{PAGE_FILE}: shows this run without the one it left: {error}"))
     shown = show(plan, trajectory, decoders, stages, between.compare if beside else None)
     export_shown(plan, folder, shown, stages, beside=beside, between=between.values)
     return shown

@@ -26,7 +26,7 @@ QUALITY = 80
 LARGEST_SHARE = 0.06  # of the loop's time, for drawing
 AHEAD = 2  # rows that a GPU may be given before the first of them is computed
 MOST_WAITING = 4  # steps behind which pictures are left out
-GAP_S = 0.1  # at least, between pictures: eyes are not quicker, and the loop needs the cores
+GAP_S = 0.1  # at least, between pictures: the loop needs the cores
 COLUMNS = (
     *("difference_mean", "difference_max", "step_rms", "step_cosine", "guidance_rms", "eps_rms"),
     *("z_rms", "log_snr", "alpha_cumprod_from", "alpha_cumprod_to"),

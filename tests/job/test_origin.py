@@ -10,8 +10,10 @@ import torch
 
 from sdloop import render as render_module
 from sdloop import run as run_module
+from sdloop.job import present
 from sdloop.job.folder import RunFolder
 from sdloop.job.parting import parting_words
+from sdloop.machine.errors import UserError
 from sdloop.sampler.trajectory import Trajectory
 
 QUIET = ["export.formats=webp", "export.stages=null", "--quiet"]
@@ -49,6 +51,23 @@ def test_page_of_a_fork_shows_both_branches(branches, capfd):
     assert render_module.main([str(fork)]) == 0
     assert "shows this run without the one it left" in capfd.readouterr().err
     assert [run["facts"]["name"] for run in data_of(fork / "index.html")["runs"]] == ["fork"]
+
+
+def test_fork_is_shown_alone_where_the_run_it_left_cannot_be_decoded(branches, capfd, monkeypatch):
+    _, fork = branches
+    real = present.show
+
+    def show(plan, *rest):
+        if plan.config.prompt != "two dogs":
+            raise UserError("the VAE returned a value that is not finite")
+        return real(plan, *rest)
+
+    monkeypatch.setattr(present, "show", show)
+    assert render_module.main([str(fork)]) == 0
+    assert "shows this run without the one it left: the VAE" in capfd.readouterr().err
+    data = data_of(fork / "index.html")
+    assert [run["facts"]["name"] for run in data["runs"]] == ["fork"]
+    assert data["comparison"] is None
 
 
 def test_two_runs_on_a_page_have_their_difference(branches, tmp_path):

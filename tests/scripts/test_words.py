@@ -72,3 +72,7 @@ def test_hits_count_the_middle_of_the_highest_place():
     assert facts["animal"]["own_words_by_step"] == [0, 100, 0]
     assert facts["animal"]["center"] == 100
     assert facts["hat"]["area"] == round(100 * 900 / 128**2, 1)
+    other = Sample(picture, sample.masks[::-1], maps[::-1])
+    facts = facts_of([sample, other])
+    assert facts["hat"]["own_words_by_step"] == [50, 100, 50]
+    assert facts["hat"]["other_seed_by_step"] == [0, 0, 50]

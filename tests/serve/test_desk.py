@@ -83,10 +83,21 @@ def test_a_full_queue_is_opened_again_whole(may_end, config_of, tmp_path, monkey
 def test_a_queue_goes_on_in_the_folder_as_it_is_named_now(may_end, config_of, tmp_path):
     desk = Desk(tmp_path / "runs", lambda: None)
     desk.add(config_of(0))
+    forks = [config_of(seed) for seed in (1, 2)]
+    for config, origin in zip(
+        forks, (tmp_path / "runs/origin", tmp_path / "elsewhere"), strict=True
+    ):
+        start = config.start.model_copy(update={"run": str(origin), "frame": 1})
+        desk.add(config.model_copy(update={"start": start}))
+    (tmp_path / "runs/origin").mkdir()
     desk.close()
     (tmp_path / "runs").rename(tmp_path / "moved")
     again = Desk(tmp_path / "moved", lambda: None)
-    assert [job.config.output for job in again.jobs()] == [str(tmp_path / "moved/0")]
+    configs = [job.config for job in again.jobs()]
+    assert [config.output for config in configs] == [str(tmp_path / f"moved/{n}") for n in range(3)]
+    assert [config.start.run for config in configs] == [
+        None, str(tmp_path / "moved/origin"), str(tmp_path / "elsewhere"),
+    ]  # fmt: skip
     again.close()
 
 

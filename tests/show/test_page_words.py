@@ -157,3 +157,4 @@ def test_fine_maps_are_averaged_to_fit(tmp_path):
     files = pack_words(run.words, len(run.differences))
     for file in files:
         assert Image.open(io.BytesIO(base64.b64decode(file))).size == (len(WORDS) * 32, 21)
+    assert sum(map(len, files)) < 30_000 * len(files)
