@@ -7,6 +7,7 @@ python scripts/watch_film.py [--out configs/watch.webp] [--browser chromium]
 
 import argparse
 import io
+import os
 import shutil
 import tempfile
 import time
@@ -22,7 +23,7 @@ from sdloop.serve.live import Live
 from sdloop.serve.server import serving
 
 ROOT = Path(__file__).parents[1]
-CONFIG = ROOT / "configs" / "astronaut.yaml"
+CONFIG = Path("configs/astronaut.yaml")
 SIZE = {"width": 1000, "height": 900}
 WIDTH_PX = 480
 LARGEST_BYTES = 300_000
@@ -94,10 +95,15 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "configs/watch.webp")
     parser.add_argument("--browser", default=shutil.which("chromium"))
     options = parser.parse_args()
+    out = options.out.resolve()
     desk.Live = SlowLive  # type: ignore[misc]
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=options.browser, args=["--no-sandbox"])
-        with serving(Form(CONFIG, (), Path(folder) / "runs")) as address:
+        # the page shows a command with paths: as they are for somebody who stands in a checkout
+        os.chdir(folder)
+        CONFIG.parent.mkdir()
+        shutil.copy(ROOT / CONFIG, CONFIG)
+        with serving(Form(CONFIG, (), Path("runs"))) as address:
             page = browser.new_page(viewport=SIZE)
             page.set_default_timeout(240_000)
             page.goto(address)
@@ -121,7 +127,7 @@ def main() -> None:
             page.click("#fork")
             page.wait_for_selector("body.several")
             film.follow(52)
-            film.save(options.out)
+            film.save(out)
         browser.close()
 
 
