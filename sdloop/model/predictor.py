@@ -12,6 +12,7 @@ from torch import Tensor
 from sdloop.machine.tf32 import full_float32
 from sdloop.model.attention import AttentionSums
 from sdloop.model.attention_names import attention_shapes
+from sdloop.model.cpu_kernels import use_cpu_kernels
 from sdloop.model.shortcuts import (
     FixedPrompt,
     Swaps,
@@ -189,6 +190,8 @@ class UNetPredictor:
                 self._sums = self._make_sums(z)
                 if self._sums is not None:
                     count_attention(self._unet, prompts, self._sums, self._size)
+            if self._takes_shortcuts:
+                use_cpu_kernels(self._unet, self._swaps)
             if self._takes_shortcuts and self._guided:
                 share_halves(self._unet, self._swaps)
         return self._swaps

@@ -192,7 +192,7 @@ def fix_prompt(unet: UNet2DConditionModel, embeddings: Tensor, swaps: Swaps) -> 
     """
     prompts = []
     for attention, _ in cross_attentions(unet):
-        if _is_plain(attention):
+        if is_plain(attention):
             prompts.append(FixedPrompt(attention, embeddings))
             swaps.add(attention, "processor", prompts[-1])
     return prompts
@@ -283,7 +283,7 @@ def share_halves(unet: UNet2DConditionModel, swaps: Swaps) -> None:
                 wrap(modules, str(index))
 
 
-def _is_plain(attention: Attention) -> bool:
+def is_plain(attention: Attention) -> bool:
     """Tell whether an attention does nothing beyond what FixedPrompt does."""
     extras = ("spatial_norm", "group_norm", "norm_cross", "norm_q", "norm_k")
     return (
