@@ -1,6 +1,6 @@
 """What watching costs, and how soon a step is seen: the live page in a real browser.
 
-python scripts/bench/watch.py [--rounds 5] [--browser chromium]
+python scripts/bench/watch.py [--rounds 5] [--browser chromium] [key=value ...]
 
 Runs with and without the page take turns in the server's own thread, with a model that is loaded
 already: a second thread that computes would have a team of its own, and slow the first one down.
@@ -93,12 +93,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--browser", default=shutil.which("chromium"))
+    parser.add_argument("overrides", nargs="*", help="of the config, such as width=256 height=256")
     options = parser.parse_args()
     plain, watched, waits = [], [], []
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         runs = Path(folder) / "runs"
         browser = playwright.chromium.launch(executable_path=options.browser, args=["--no-sandbox"])
-        with serving(Form(CONFIG, (), runs)) as address:
+        with serving(Form(CONFIG, options.overrides, runs)) as address:
             page = browser.new_page(viewport={"width": 1440, "height": 900})
             page.set_default_timeout(240_000)
             page.goto(address)

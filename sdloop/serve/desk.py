@@ -36,6 +36,7 @@ from sdloop.serve.live import Live
 State = Literal["waiting", "running", "finished", "stopped", "failed"]
 ENDED = ("finished", "stopped", "failed")
 MOST_WAITING, MOST_SHOWN = 500, 60
+WALK = "denoise"  # the stage whose steps `Live` tells of
 QUEUE_FILE = ".watch-queue.json"
 log = logging.getLogger(__name__)
 
@@ -247,6 +248,8 @@ class Desk:
                 job.doing, job.made, job.total = name, done, total
             case StageAdvanced(_, count):
                 job.made += count
+                if job.doing == WALK:
+                    return  # the steps themselves tell, when they are drawn
             case Warned(message):
                 job.warnings.append(message)
             case Noted() | Finished():

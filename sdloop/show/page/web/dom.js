@@ -51,6 +51,16 @@ export function svg(name, attributes = {}, ...children) {
 }
 
 /**
+ * Let an element hold a text. Where it does already, the browser has nothing to draw.
+ *
+ * @param {HTMLElement} holder
+ * @param {string} text
+ */
+export function write(holder, text) {
+  if (holder.textContent !== text) holder.textContent = text;
+}
+
+/**
  * Return what draws on a canvas.
  *
  * @param {HTMLCanvasElement} canvas

@@ -3,7 +3,7 @@
 /** @import { FieldData } from "./form.js" */
 /** @import { BeginData, JobData, NextStepData } from "./server.js" */
 /** @import { ShownData } from "./showing.js" */
-import { element, html } from "./dom.js";
+import { element, html, write } from "./dom.js";
 import { Form } from "./form.js";
 import { Queue } from "./queue.js";
 import { ask, listen, stopRun } from "./server.js";
@@ -54,7 +54,7 @@ class Watch {
     listen({
       connected: (isConnected) => {
         const words = isConnected ? "" : "The server does not answer. Runs go on when it is back.";
-        this.#connection.textContent = words;
+        write(this.#connection, words);
       },
       jobs: (jobs) => this.#update(jobs),
       doing: (doing) => this.#queue.tell(doing),
@@ -65,7 +65,8 @@ class Watch {
       },
       step: (next) => {
         this.#walk?.steps.push(next);
-        this.#queue.step(next.row + 1);
+        // whatever moves on the page takes time from a run on the same machine
+        if (next.step.frame !== null) this.#queue.step(next.row + 1);
         if (this.#showing.isLive) this.#showing.step(next);
       },
     });
@@ -143,7 +144,7 @@ class Watch {
     this.#stop.disabled = this.#queue.current?.state !== "running";
     const isShown = place?.run.facts.name === name;
     this.#fork.disabled = !isShown || isLive || place.frame >= place.rows;
-    this.#fork.textContent = isShown ? `Fork at frame ${place.frame}` : "Fork";
+    write(this.#fork, isShown ? `Fork at frame ${place.frame}` : "Fork");
     this.#fork.title = isLive
       ? "Stop the run first, or wait for its end"
       : "Start again from the frame that is shown, with the prompt and guidance above";
@@ -151,7 +152,7 @@ class Watch {
       this.#form.fill(place.run.config);
       this.#filling = "";
     }
-    this.#command.textContent = job?.command ?? "";
+    write(this.#command, job?.command ?? "");
     this.#commandLine.hidden = !job;
     this.#queue.mark(name);
   }

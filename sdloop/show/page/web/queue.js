@@ -1,7 +1,7 @@
 // The queue: all runs, how they stand, and what the one under way is doing.
 
 /** @import { DoingData, JobData } from "./server.js" */
-import { html } from "./dom.js";
+import { html, write } from "./dom.js";
 import { stopRun } from "./server.js";
 import { apart } from "./text.js";
 
@@ -29,6 +29,8 @@ const STAGES = {
   page: "writing the page",
 };
 
+const GAP_MS = 100; // at least, between moves of the bar
+
 /** The list of runs; the newest come first, but those that wait in their order. */
 export class Queue {
   #onOpen;
@@ -39,7 +41,9 @@ export class Queue {
   /** @type {JobData[]} */
   #jobs = [];
   #shown = "";
-  #isWalking = false;
+  /** @type {string | undefined} */
+  #stage;
+  #moved = 0;
 
   /** @param {(job: JobData) => void} onOpen */
   constructor(onOpen) {
@@ -77,7 +81,7 @@ export class Queue {
    * @param {number} made
    */
   step(made) {
-    if (this.#isWalking) this.#bar.value = made;
+    if (this.#stage === "denoise") this.#bar.value = made;
   }
 
   /** @param {JobData[]} jobs */
@@ -85,7 +89,7 @@ export class Queue {
     this.#jobs = jobs;
     const waiting = jobs.filter((job) => job.state === "waiting");
     const others = jobs.filter((job) => job.state !== "waiting").reverse();
-    this.#count.textContent = waiting.length > 0 ? `${waiting.length} waiting` : "";
+    write(this.#count, waiting.length > 0 ? `${waiting.length} waiting` : "");
     this.#list.replaceChildren(...[...waiting, ...others].map((job) => this.#item(job)));
   }
 
@@ -94,9 +98,15 @@ export class Queue {
     const words = doing ? (STAGES[doing.stage] ?? doing.stage) : "";
     const isCounted = doing !== null && doing.total !== null;
     // a screen reader is told of stages, not of every step
-    if (this.#doing.textContent !== words) this.#doing.textContent = words;
+    const isNew = this.#stage !== doing?.stage;
+    this.#stage = doing?.stage;
+    write(this.#doing, words);
     this.#bar.hidden = doing === null;
-    this.#isWalking = doing?.stage === "denoise";
+    // each drawing takes time from a run on the same machine; steps move the bar with their pictures
+    const now = performance.now();
+    const isDue = this.#stage !== "denoise" && now - this.#moved >= GAP_MS;
+    if (!(isNew || isDue) && doing?.made !== doing?.total) return;
+    this.#moved = now;
     if (isCounted) {
       this.#bar.max = doing.total ?? 1;
       this.#bar.value = doing.made;
