@@ -9,6 +9,12 @@ any time (Ctrl-C or SIGTERM saves first). The rate stays level, so that training
 
 copies the checkpoint and lets the copy's rate fall to zero over so many samples: that copy is
 what one judges and exports.
+
+    python -m scripts.train.denoise --keep FILE
+    python -m scripts.train.denoise --resume FILE
+
+The first writes the checkpoint's averaged weights in eight bits, small enough for the repository;
+the second starts from them where the working folder has no checkpoint.
 """
 
 from __future__ import annotations
@@ -28,6 +34,7 @@ from .networks import build_denoiser, make_fast, take_over
 from .scene.captions import vocabulary
 from .settings import Settings, add_settings, settings_of
 from .shards import Shards, Stream
+from .small import read_small, write_small
 from .tokenizer import write_tokenizer
 from .training import Schedule, Training
 
@@ -86,14 +93,32 @@ def tokenize(tokenizer: CLIPTokenizer, captions: list[str]) -> torch.Tensor:
     return tokenizer(captions, padding="max_length", truncation=True, return_tensors="pt").input_ids
 
 
-def start_training(settings: Settings, tokenizer: CLIPTokenizer) -> Training:
-    """The training as it begins: the start's weights in this vocabulary's network."""
-    part = settings.denoiser
+def start_training(
+    settings: Settings, tokenizer: CLIPTokenizer, resume: Path | None = None
+) -> Training:
+    """The training as it begins: with the start's weights, or with those of a small checkpoint."""
+    part, seen = settings.denoiser, 0
     torch.manual_seed(settings.seed)
     denoiser = build_denoiser(part, tokenizer)
-    take_over(denoiser, tokenizer, settings.start)
+    if resume is None:
+        take_over(denoiser, tokenizer, settings.start)
+    else:
+        seen = read_small(resume, denoiser, tokenizer)
     make_fast(denoiser, settings.machine.device).train()
-    return Training(denoiser, Schedule(part.pace.lr, part.warmup), part.ema)
+    training = Training(denoiser, Schedule(part.pace.lr, part.warmup), part.ema)
+    if seen:
+        training.resume(seen)
+    return training
+
+
+def keep(settings: Settings, path: Path) -> None:
+    """Write the checkpoint's averaged weights, small."""
+    part, work = settings.denoiser, settings.work
+    tokenizer = write_tokenizer(vocabulary(), work / "tokenizer", part.text_length)
+    training = start_training(settings, tokenizer)
+    training.load(work / "denoiser.pt")
+    write_small(path, training.average, tokenizer, training.samples)
+    print(f"{training.samples} samples in {path}, {path.stat().st_size:,} bytes")
 
 
 class Stop:
@@ -126,20 +151,21 @@ def append_history(path: Path, row: dict[str, object]) -> None:
         writer.writerow(row)
 
 
-def train(settings: Settings, samples: int, fall: int = 0) -> Path:
+def train(settings: Settings, samples: int, fall: int = 0, resume: Path | None = None) -> Path:
     """Train until so many samples are seen, the rate has fallen, or the process is asked to stop.
 
     Args:
         settings: sizes, pace and folders.
         samples: how many to see in all.
         fall: over how many samples a copy's rate falls to zero; 0 trains on.
+        resume: a small checkpoint, to start from where there is no other.
 
     Returns:
         The checkpoint.
     """
     part, work = settings.denoiser, settings.work
     tokenizer = write_tokenizer(vocabulary(), work / "tokenizer", part.text_length)
-    training = start_training(settings, tokenizer)
+    training = start_training(settings, tokenizer, resume)
     checkpoint = work / "denoiser.pt"
     if checkpoint.exists():
         training.load(checkpoint)
@@ -188,8 +214,15 @@ def main() -> None:
     add_settings(parser)
     parser.add_argument("--samples", type=int, default=10_000_000, help="stop after so many in all")
     parser.add_argument("--fall", type=int, default=0, help="end a copy over so many samples")
+    parser.add_argument("--resume", type=Path, metavar="FILE", help="a small checkpoint")
+    parser.add_argument(
+        "--keep", type=Path, metavar="FILE", help="write a small checkpoint and end"
+    )
     asked = parser.parse_args()
-    train(settings_of(asked), asked.samples, asked.fall)
+    if asked.keep:
+        keep(settings_of(asked), asked.keep)
+        return
+    train(settings_of(asked), asked.samples, asked.fall, asked.resume)
 
 
 if __name__ == "__main__":

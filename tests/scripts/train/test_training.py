@@ -1,6 +1,7 @@
 """The trainings in miniature: they learn, stop anywhere, and resume to the bit."""
 
 import csv
+import dataclasses
 
 import numpy as np
 import pytest
@@ -10,14 +11,16 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from scripts.train import denoise
 from scripts.train.autoencoder import train_autoencoder
-from scripts.train.denoise import Task, start_training, train
+from scripts.train.denoise import Task, keep, start_training, train
 from scripts.train.export import export
 from scripts.train.machine import choose_machine
+from scripts.train.networks import build_denoiser
 from scripts.train.optimise import orthogonalise
 from scripts.train.pictures import encoder_digest, load_vae
 from scripts.train.sample import load_model, sample
 from scripts.train.scene.captions import vocabulary
 from scripts.train.shards import Shards, Stream
+from scripts.train.small import write_small
 from scripts.train.tokenizer import write_tokenizer
 from scripts.train.training import Schedule
 
@@ -170,3 +173,34 @@ def test_every_word_is_one_token(settings):
     tokenizer = write_tokenizer(words, settings.work / "tokenizer", 48)
     assert all(len(tokenizer(word).input_ids) == 3 for word in words)
     assert len(tokenizer("a fox, photo").input_ids) == 6
+
+
+def test_a_small_checkpoint_goes_on_in_another_folder(settings, tmp_path):
+    checkpoint = train(settings, samples=24)
+    kept = tmp_path / "small.safetensors"
+    keep(settings, kept)
+    assert kept.stat().st_size < 0.1 * checkpoint.stat().st_size
+
+    elsewhere = dataclasses.replace(settings, work=tmp_path / "elsewhere")
+    tokenizer = write_tokenizer(vocabulary(), elsewhere.work / "tokenizer", 48)
+    training = start_training(elsewhere, tokenizer, kept)
+    assert training.samples == 24
+    peak = elsewhere.denoiser.pace.lr
+    assert training.schedule.rate(24) == pytest.approx(peak / elsewhere.denoiser.warmup)
+    averages = torch.load(checkpoint)["average"]
+    for name, weight in training.average.state_dict().items():
+        largest = averages[name].abs().max().item()
+        torch.testing.assert_close(weight, averages[name], rtol=0, atol=largest / 250 + 1e-3)
+
+    on = torch.load(train(elsewhere, samples=40, resume=kept))
+    assert on["samples"] == 40
+    assert on["rise_from"] == 24
+    assert_same(train(elsewhere, samples=40, resume=kept), elsewhere.work / "denoiser.pt")
+
+
+def test_a_small_checkpoint_of_other_words_is_refused(settings, tmp_path):
+    tokenizer = write_tokenizer(["fox", "snow"], tmp_path / "words", 48)
+    denoiser = build_denoiser(settings.denoiser, tokenizer)
+    write_small(tmp_path / "small.safetensors", denoiser, tokenizer, 8)
+    with pytest.raises(ValueError, match="trained with other words"):
+        train(settings, samples=24, resume=tmp_path / "small.safetensors")
