@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 import uvicorn
 
+from sdloop.job.occupancy import occupy
 from sdloop.machine.errors import UserError
 from sdloop.serve.app import make_app
 from sdloop.serve.desk import Desk
@@ -34,8 +35,14 @@ def serving(form: Form, host: str = "127.0.0.1", port: int = 0) -> Iterator[str]
         The address, with its token.
 
     Raises:
-        UserError: Nothing can listen there.
+        UserError: Nothing can listen there, or another server has the folder of the runs.
     """
+    with occupy(form.runs, "--runs"):
+        yield from _serving(form, host, port)
+
+
+def _serving(form: Form, host: str, port: int) -> Iterator[str]:
+    """Serve in a folder that is this process's; as `serving`."""
     listener = _listen(host, port)
     port = listener.getsockname()[1]
     token, bell = secrets.token_urlsafe(24), Bell()

@@ -13,7 +13,7 @@ from sdloop.job.folder import RunFolder
 
 pytestmark = pytest.mark.slow
 PATIENCE_MS = 120_000
-LONG = 400  # steps: long enough to press something while it runs
+LONG = 900  # steps: long enough to press something while it runs
 
 
 class Server:
@@ -336,3 +336,14 @@ def test_everybody_can_use_the_page(start, tab, scheme, size, tmp_path):
         assert grave == []
     width = page.evaluate("document.documentElement.scrollWidth")
     assert width <= size[0]
+
+
+def test_a_tab_that_was_refused_tries_again(start, tab):
+    page = tab("about:blank")
+    page.route("**/events", lambda route: route.fulfill(status=503, body="{}"), times=1)
+    page.goto(start().address)
+    page.locator("[role=alert]:has-text('does not answer')").wait_for()
+    page.locator("[role=alert]:text-is('')").wait_for(state="attached")
+    fill(page, scheduler__num_steps=3)
+    page.click("#run")
+    wait_for_state(page, "finished")

@@ -53,15 +53,21 @@
  * @property {(isConnected: boolean) => void} connected
  */
 
+const AGAIN_MS = 3000;
+
 /**
- * Listen to the server; the browser connects again by itself, and is then told all again.
+ * Listen to the server. The browser connects again by itself, unless it was refused; then this
+ * does. Each time all is told again.
  *
  * @param {Listener} listener
  */
 export function listen(listener) {
   const source = new EventSource("events");
   source.addEventListener("open", () => listener.connected(true));
-  source.addEventListener("error", () => listener.connected(false));
+  source.addEventListener("error", () => {
+    listener.connected(false);
+    if (source.readyState === EventSource.CLOSED) setTimeout(() => listen(listener), AGAIN_MS);
+  });
   source.addEventListener("jobs", (event) => listener.jobs(JSON.parse(event.data)));
   source.addEventListener("doing", (event) => listener.doing(JSON.parse(event.data)));
   source.addEventListener("begin", (event) => listener.begin(JSON.parse(event.data)));
