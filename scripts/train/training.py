@@ -20,16 +20,16 @@ class Schedule:
     Attributes:
         peak: the rate on the plain.
         warmup: samples of the rise.
-        rise_from: where the rise begins, in samples.
         fall_from: where the fall begins, in samples; None for no fall.
         fall: samples of the fall.
+        rise_from: where the rise begins, in samples.
     """
 
     peak: float
     warmup: int
-    rise_from: int = 0
     fall_from: int | None = None
     fall: int = 1
+    rise_from: int = 0
 
     def rate(self, samples: int) -> float:
         """The rate after so many samples."""
