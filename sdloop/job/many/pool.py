@@ -100,12 +100,15 @@ class RayEngine:
             tell(ray.get(tally.take.remote()))
             for reference in ended:
                 number, actor = running.pop(reference)
-                give(actor)
-                del actor
                 try:
                     outcomes, warnings = ray.get(reference)
                 except RayError as error:
                     outcomes, warnings = _failed(batches[number], error), []
+                    if waiting and not isinstance(error, RayTaskError):
+                        # one that cannot start would take all batches, and fail each at once
+                        actor = worker.remote(keep, url)
+                give(actor)
+                del actor
                 for message in warnings:
                     if message not in warned:
                         warned.add(message)
@@ -229,5 +232,6 @@ def _failed(batch: Sequence[Plan], error: RayError) -> list[Outcome]:
     cause = error.cause if isinstance(error, RayTaskError) else error
     said = f"its worker failed: {reason_of(cause)}"
     if not isinstance(error, RayTaskError):
-        said = f"its worker died {MOST_RETRIES + 1} times: {reason_of(cause)}"
+        often = f"died {MOST_RETRIES + 1} times, or could not start"
+        said = f"its worker {often}: {reason_of(cause)}"
     return [Outcome(plan.config.output, said) for plan in batch]

@@ -132,6 +132,25 @@ def test_batch_that_always_kills_its_worker_fails_alone(sweep_of, tmp_path):
     assert sum(rows) == 3 * 3
 
 
+class Unreadable:
+    """Cannot be unpickled, as where a machine lacks a package."""
+
+    def __reduce__(self):
+        return int, ("no number",)
+
+
+@pytest.mark.slow
+def test_workers_that_cannot_start_say_so(sweep_of, tmp_path):
+    from sdloop.job.many.pool import RayEngine
+
+    plans = plans_of(sweep_of(sweep={"seed": [0, 1, 2]}), f"output={tmp_path / 'many'}")
+    with ray_running(None):
+        made = RayEngine(1).make([[plan] for plan in plans], Unreadable(), None, ignore, len_of)
+        outcomes = {one.output: one.error for batch in made for one in batch}
+    assert set(outcomes) == {plan.config.output for plan in plans}
+    assert all("could not start" in error for error in outcomes.values())
+
+
 @pytest.mark.slow
 def test_actors_take_a_gpu_each_where_there_are_any(sweep_of, tmp_path, monkeypatch):
     """Ray takes our word for the GPUs; the runs themselves are made on the CPU."""
