@@ -90,18 +90,21 @@ def calls_alike(plan: Plan) -> tuple[object, ...]:
     return (*loads_alike(plan), plan.latent_shape, plan.guided, captures, rescale, table)
 
 
-def largest_together(plan: Plan) -> int:
+def largest_together(plan: Plan, beside: int = 1) -> int:
     """Choose how many runs of a kind walk side by side, by the memory available.
 
     Args:
         plan: One of them.
+        beside: How many batches are made at once on this machine, each on a device of its own where
+            there are several.
 
     Returns:
         At least 1.
     """
     from sdloop.machine.device import room_bytes
 
-    rooms = [host_room_bytes(), room_bytes(plan.device)]
+    host_room = host_room_bytes()
+    rooms = [None if host_room is None else host_room // beside, room_bytes(plan.device)]
     together = MOST_TOGETHER.get(plan.device.type, 1)
     while together > 1:
         needed = [ledger.peak_bytes for ledger in estimate(plan, together)]

@@ -25,6 +25,9 @@ class SweepEngine(Protocol):
     def workers(self, plans: Sequence[Plan]) -> int:
         """Say how many batches of these runs are made at once."""
 
+    def beside(self, plans: Sequence[Plan]) -> int:
+        """Say how many of them share a machine's memory."""
+
     def make(
         self,
         batches: Sequence[Sequence[Plan]],
@@ -57,6 +60,10 @@ class LocalEngine:
         return function(*given, **named)
 
     def workers(self, plans: Sequence[Plan]) -> int:
+        """Return 1."""
+        return 1
+
+    def beside(self, plans: Sequence[Plan]) -> int:
         """Return 1."""
         return 1
 

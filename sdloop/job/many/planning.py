@@ -14,7 +14,7 @@ def settle_all(prepared: Sequence[Prepared]) -> list[Plan]:
 
 
 def batches_of(
-    plans: Sequence[Plan], together: int | None = None, workers: int = 1
+    plans: Sequence[Plan], together: int | None = None, workers: int = 1, beside: int = 1
 ) -> list[list[Plan]]:
     """Group runs that can share calls of the network into batches.
 
@@ -22,6 +22,7 @@ def batches_of(
         plans: The runs'.
         together: The largest batch; None lets the memory decide.
         workers: How many batches are made at once: with fewer than that, large ones are halved.
+        beside: How many of them share this machine's memory.
 
     Returns:
         The batches; those of one model follow each other.
@@ -33,7 +34,7 @@ def batches_of(
         kinds.setdefault(loads_alike(plan), {}).setdefault(calls_alike(plan), []).append(plan)
     batches = []
     for alike in (alike for model in kinds.values() for alike in model.values()):
-        size = together or largest_together(alike[0])
+        size = together or largest_together(alike[0], beside)
         count = -(-len(alike) // size)
         size = -(-len(alike) // count)  # as few batches as possible, evenly filled
         batches += [alike[start : start + size] for start in range(0, len(alike), size)]

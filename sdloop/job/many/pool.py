@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
+from math import ceil
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import ray
@@ -60,6 +61,10 @@ class RayEngine:
         if self._gpus:
             return min(self._asked or self._gpus, self._gpus)
         return self._asked or max(1, self._room_for(plans[0]))
+
+    def beside(self, plans: Sequence[Plan]) -> int:
+        """Say how many actors share a machine, if all machines have equally many."""
+        return ceil(self.workers(plans) / len(self._nodes))
 
     def make(
         self,

@@ -151,7 +151,8 @@ class Sweeper:
         engine = self._engine
         from sdloop.job.many.kept import drop_numbers
 
-        batches = engine.there(batches_of, todo, self._together, engine.workers(todo))
+        workers, beside = engine.workers(todo), engine.beside(todo)
+        batches = engine.there(batches_of, todo, self._together, workers, beside)
         if self._overwrite:
             for plan in todo:
                 if shelf is not None:

@@ -95,6 +95,10 @@ def test_batches_are_few_and_evenly_filled(model_folder):
 def test_batch_fits_the_memory(model_folder, monkeypatch):
     plan = plans_of(model_folder)[0]
     assert largest_together(plan) == 8
+    needed = batch_module.estimate(plan, 8)[0].peak_bytes / batch_module.SHARE_OF_FREE
+    monkeypatch.setattr(batch_module, "host_room_bytes", lambda: int(needed) + 1)
+    assert largest_together(plan) == 8
+    assert 1 <= largest_together(plan, beside=4) < 8  # four workers share it
     monkeypatch.setattr(batch_module, "host_room_bytes", lambda: 1_000_000)
     assert largest_together(plan) == 1
 
