@@ -167,12 +167,13 @@ def test_a_fork_says_beside_the_field_what_it_may_not_change(client):
 
 
 @pytest.mark.slow
-def test_a_run_that_fails_says_why_and_the_next_has_its_turn(serve, client, tmp_path):
-    name = client.run(prompt="a dog")[1]["name"]
-    client.wait_for("finished")
-    assert client.states() == {name: "finished"}
-    folder = tmp_path / "runs" / client.run(prompt="a dog", seed=77)[1]["name"]
-    client.wait_for("finished", 2)
+def test_a_run_that_fails_says_why_and_the_next_has_its_turn(serve, tmp_path):
+    with serve() as first:
+        name = first.run(prompt="a dog")[1]["name"]
+        first.wait_for("finished")
+        assert first.states() == {name: "finished"}
+        folder = tmp_path / "runs" / first.run(prompt="a dog", seed=77)[1]["name"]
+        first.wait_for("finished", 2)
     shutil.rmtree(folder)
     folder.mkdir()
     (folder / "thesis.txt").write_text("mine")
