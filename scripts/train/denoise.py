@@ -30,7 +30,7 @@ from diffusers import DDPMScheduler
 from safetensors.torch import save_file
 from transformers import CLIPTokenizer
 
-from .networks import build_denoiser, make_fast, take_over
+from .networks import build_denoiser, load_average, make_fast, take_over
 from .scene.captions import vocabulary
 from .settings import Settings, add_settings, settings_of
 from .shards import Shards, Stream
@@ -113,12 +113,11 @@ def start_training(
 
 def keep(settings: Settings, path: Path) -> None:
     """Write the checkpoint's averaged weights, small."""
-    part, work = settings.denoiser, settings.work
-    tokenizer = write_tokenizer(vocabulary(), work / "tokenizer", part.text_length)
-    training = start_training(settings, tokenizer)
-    training.load(work / "denoiser.pt")
-    write_small(path, training.average, tokenizer, training.samples)
-    print(f"{training.samples} samples in {path}, {path.stat().st_size:,} bytes")
+    checkpoint = settings.work / "denoiser.pt"
+    samples = torch.load(checkpoint, mmap=True, map_location="cpu")["samples"]
+    tokenizer = CLIPTokenizer.from_pretrained(settings.work / "tokenizer")
+    write_small(path, load_average(settings, checkpoint), tokenizer, samples)
+    print(f"{samples} samples in {path}, {path.stat().st_size:,} bytes")
 
 
 class Stop:

@@ -12,12 +12,10 @@ import shutil
 from pathlib import Path
 
 import diffusers
-import torch
 from diffusers import AutoencoderKL, PNDMScheduler
-from transformers import CLIPTokenizer
 
 from .denoise import NOISE_LEVELS
-from .networks import Denoiser, build_denoiser
+from .networks import load_average
 from .settings import Settings, add_settings, settings_of
 
 COMPONENTS = {
@@ -30,21 +28,6 @@ COMPONENTS = {
     "image_encoder": (None, None),
     "safety_checker": (None, None),
 }
-
-
-def load_average(settings: Settings, checkpoint: Path) -> Denoiser:
-    """The averaged weights of a checkpoint or of a snapshot."""
-    tokenizer = CLIPTokenizer.from_pretrained(settings.work / "tokenizer")
-    denoiser = build_denoiser(settings.denoiser, tokenizer)
-    if checkpoint.suffix == ".safetensors":
-        from safetensors.torch import load_file
-
-        weights = load_file(checkpoint)
-    else:
-        weights = torch.load(checkpoint, mmap=True, map_location="cpu")["average"]
-    denoiser.load_state_dict(weights)
-    denoiser.unet.to(memory_format=torch.contiguous_format)
-    return denoiser.eval()
 
 
 def export(settings: Settings, checkpoint: Path, folder: Path) -> int:

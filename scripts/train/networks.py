@@ -7,9 +7,10 @@ from pathlib import Path
 import torch
 from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
+from safetensors.torch import load_file
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from .settings import DenoiserSettings
+from .settings import DenoiserSettings, Settings
 
 LATENT_PX = 16
 WORDS = "token_embedding.weight"
@@ -84,6 +85,19 @@ def take_over(denoiser: Denoiser, tokenizer: CLIPTokenizer, model: Path) -> None
     denoiser.text_encoder.load_state_dict(old | {name: words})
     unet = UNet2DConditionModel.from_pretrained(model / "unet", torch_dtype=torch.float32)
     denoiser.unet.load_state_dict(unet.state_dict())
+
+
+def load_average(settings: Settings, checkpoint: Path) -> Denoiser:
+    """The averaged weights of a checkpoint or of a snapshot."""
+    tokenizer = CLIPTokenizer.from_pretrained(settings.work / "tokenizer")
+    denoiser = build_denoiser(settings.denoiser, tokenizer)
+    if checkpoint.suffix == ".safetensors":
+        weights = load_file(checkpoint)
+    else:
+        weights = torch.load(checkpoint, mmap=True, map_location="cpu")["average"]
+    denoiser.load_state_dict(weights)
+    denoiser.unet.to(memory_format=torch.contiguous_format)
+    return denoiser.eval()
 
 
 def make_fast(denoiser: Denoiser, device: torch.device) -> Denoiser:

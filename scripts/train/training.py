@@ -113,5 +113,5 @@ class Training:
         self.step, self.samples = saved["step"], saved["samples"]
         start, length = saved["fall"]
         self.schedule = dataclasses.replace(
-            self.schedule, rise_from=saved.get("rise_from", 0), fall_from=start, fall=length
+            self.schedule, rise_from=saved["rise_from"], fall_from=start, fall=length
         )

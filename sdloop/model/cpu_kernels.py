@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from sdloop.model.shortcuts import Swaps, is_plain
+from sdloop.model.shortcuts import Swaps, by_head, is_plain, joined
 
 if TYPE_CHECKING:
     from diffusers import UNet2DConditionModel
@@ -71,14 +71,11 @@ class SelfAttention:
     ) -> Tensor:
         """Attend from (batch, pixels, width) to themselves; the same shape."""
         layers = (attention.to_q, attention.to_k, attention.to_v)
-        query, key, value = (
-            layer(hidden_states).unflatten(-1, (attention.heads, -1)).transpose(1, 2)
-            for layer in layers
-        )
+        query, key, value = (by_head(layer(hidden_states), attention.heads) for layer in layers)
         # torch.compile has kernels of its own, and would write every piece out
         by_torch = nn.functional.scaled_dot_product_attention
         attended = (by_torch if torch.compiler.is_compiling() else attend)(query, key, value)
-        return attention.to_out[0](attended.transpose(1, 2).flatten(2))
+        return joined(attention, attended)
 
 
 class Gate(nn.Module):

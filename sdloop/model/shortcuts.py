@@ -94,23 +94,28 @@ class FixedPrompt:
         attention_mask: Tensor | None = None,
     ) -> Tensor:
         """Attend from (batch, pixels, width) to the prompt; the same shape."""
-        query = self._by_head(attention.to_q(hidden_states), attention.heads)
+        query = by_head(attention.to_q(hidden_states), attention.heads)
         attended = nn.functional.scaled_dot_product_attention(query, self.key, self.value)
         if self._sums is not None:
             sums, name = self._sums
             sums.add(name, query, self.key, attention.scale)
-        return attention.to_out[0](attended.transpose(1, 2).flatten(2))
+        return joined(attention, attended)
 
     def _project(self, embeddings: Tensor) -> tuple[Tensor, Tensor]:
         """Compute keys and values."""
         layers = (self.attention.to_k, self.attention.to_v)
-        key, value = (self._by_head(layer(embeddings), self.attention.heads) for layer in layers)
+        key, value = (by_head(layer(embeddings), self.attention.heads) for layer in layers)
         return key, value
 
-    @staticmethod
-    def _by_head(values: Tensor, heads: int) -> Tensor:
-        """Split the width into heads, (batch, heads, tokens, width of a head)."""
-        return values.unflatten(-1, (heads, -1)).transpose(1, 2)
+
+def by_head(values: Tensor, heads: int) -> Tensor:
+    """Split (batch, tokens, width) into heads, (batch, heads, tokens, width of a head)."""
+    return values.unflatten(-1, (heads, -1)).transpose(1, 2)
+
+
+def joined(attention: Attention, attended: Tensor) -> Tensor:
+    """Project what all heads attended to: the layer's output, (batch, tokens, width)."""
+    return attention.to_out[0](attended.transpose(1, 2).flatten(2))
 
 
 class OnOneHalf(nn.Module):
