@@ -182,6 +182,9 @@ def test_a_small_checkpoint_goes_on_in_another_folder(settings, tmp_path):
     assert kept.stat().st_size < 0.1 * checkpoint.stat().st_size
 
     elsewhere = dataclasses.replace(settings, work=tmp_path / "elsewhere")
+    elsewhere.work.mkdir()
+    for shared in ("sprites", "shards"):
+        (elsewhere.work / shared).symlink_to(settings.work / shared)
     tokenizer = write_tokenizer(vocabulary(), elsewhere.work / "tokenizer", 48)
     training = start_training(elsewhere, tokenizer, kept)
     assert training.samples == 24
