@@ -26,7 +26,7 @@ from .things import HATS, OUTDOORS, PROPS, THINGS
 
 PICTURE_PX = CANVAS_PX // 2
 # An object's longer side as a share of the picture's, by the size that was asked for.
-REACH = {"": (0.48, 0.84), "small": (0.45, 0.52), "large": (0.74, 0.92)}
+REACH = {"": (0.58, 0.86), "small": (0.46, 0.54), "large": (0.76, 0.92)}
 PAIR_REACH = (0.45, 0.54)
 PORTRAIT_REACH = (0.80, 0.98)
 UNSAID_TIMES = {"day": 0.88, "night": 0.05, "sunset": 0.07}
