@@ -10,11 +10,12 @@ any time (Ctrl-C or SIGTERM saves first). The rate stays level, so that training
 copies the checkpoint and lets the copy's rate fall to zero over so many samples: that copy is
 what one judges and exports.
 
-    python -m scripts.train.denoise --keep FILE
-    python -m scripts.train.denoise --resume FILE
+    python -m scripts.train.denoise --keep FILE [--base FILE]
+    python -m scripts.train.denoise --resume FILE [--base FILE]
 
-The first writes the checkpoint's averaged weights in eight bits, small enough for the repository;
-the second starts from them where the working folder has no checkpoint.
+The first writes the checkpoint's averaged weights in eight bits, small enough for the repository,
+or in a third of that as differences from an earlier such file; the second starts from them where
+the working folder has no checkpoint.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from .networks import build_denoiser, load_average, make_fast, take_over
 from .scene.captions import vocabulary
 from .settings import Settings, add_settings, settings_of
 from .shards import Shards, Stream
-from .small import read_small, write_small
+from .small import Weights, load_small, read_small, write_small
 from .tokenizer import write_tokenizer
 from .training import Schedule, Training
 
@@ -94,7 +95,10 @@ def tokenize(tokenizer: CLIPTokenizer, captions: list[str]) -> torch.Tensor:
 
 
 def start_training(
-    settings: Settings, tokenizer: CLIPTokenizer, resume: Path | None = None
+    settings: Settings,
+    tokenizer: CLIPTokenizer,
+    resume: Path | None = None,
+    base: Weights | None = None,
 ) -> Training:
     """The training as it begins: with the start's weights, or with those of a small checkpoint."""
     part, seen = settings.denoiser, 0
@@ -103,7 +107,7 @@ def start_training(
     if resume is None:
         take_over(denoiser, tokenizer, settings.start)
     else:
-        seen = read_small(resume, denoiser, tokenizer)
+        seen = read_small(resume, denoiser, tokenizer, base)
     make_fast(denoiser, settings.machine.device).train()
     training = Training(denoiser, Schedule(part.pace.lr, part.warmup), part.ema)
     if seen:
@@ -111,12 +115,12 @@ def start_training(
     return training
 
 
-def keep(settings: Settings, path: Path) -> None:
-    """Write the checkpoint's averaged weights, small."""
+def keep(settings: Settings, path: Path, base: Weights | None = None) -> None:
+    """Write the checkpoint's averaged weights, small; of a base, the differences alone."""
     checkpoint = settings.work / "denoiser.pt"
     samples = torch.load(checkpoint, mmap=True, map_location="cpu")["samples"]
     tokenizer = CLIPTokenizer.from_pretrained(settings.work / "tokenizer")
-    write_small(path, load_average(settings, checkpoint), tokenizer, samples)
+    write_small(path, load_average(settings, checkpoint), samples, tokenizer, base)
     print(f"{samples} samples in {path}, {path.stat().st_size:,} bytes")
 
 
@@ -150,7 +154,13 @@ def append_history(path: Path, row: dict[str, object]) -> None:
         writer.writerow(row)
 
 
-def train(settings: Settings, samples: int, fall: int = 0, resume: Path | None = None) -> Path:
+def train(
+    settings: Settings,
+    samples: int,
+    fall: int = 0,
+    resume: Path | None = None,
+    base: Weights | None = None,
+) -> Path:
     """Train until so many samples are seen, the rate has fallen, or the process is asked to stop.
 
     Args:
@@ -158,13 +168,14 @@ def train(settings: Settings, samples: int, fall: int = 0, resume: Path | None =
         samples: how many to see in all.
         fall: over how many samples a copy's rate falls to zero; 0 trains on.
         resume: a small checkpoint, to start from where there is no other.
+        base: the weights that the small checkpoint keeps differences from, if it does.
 
     Returns:
         The checkpoint.
     """
     part, work = settings.denoiser, settings.work
     tokenizer = write_tokenizer(vocabulary(), work / "tokenizer", part.text_length)
-    training = start_training(settings, tokenizer, resume)
+    training = start_training(settings, tokenizer, resume, base)
     checkpoint = work / "denoiser.pt"
     if checkpoint.exists():
         training.load(checkpoint)
@@ -217,11 +228,15 @@ def main() -> None:
     parser.add_argument(
         "--keep", type=Path, metavar="FILE", help="write a small checkpoint and end"
     )
+    parser.add_argument(
+        "--base", type=Path, metavar="FILE", help="a small checkpoint that FILE differs from"
+    )
     asked = parser.parse_args()
+    base = load_small(asked.base) if asked.base else None
     if asked.keep:
-        keep(settings_of(asked), asked.keep)
+        keep(settings_of(asked), asked.keep, base)
         return
-    train(settings_of(asked), asked.samples, asked.fall, asked.resume)
+    train(settings_of(asked), asked.samples, asked.fall, asked.resume, base)
 
 
 if __name__ == "__main__":
