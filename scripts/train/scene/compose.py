@@ -10,7 +10,7 @@ from PIL import Image, ImageOps
 
 from .elsewhere import PAINTED_ELSEWHERE, paint_plain
 from .outdoors import PAINTED_OUTDOORS, Feet
-from .painter import CANVAS_PX, Painter
+from .painter import CANVAS_PX, Painter, snap, to_cells
 from .scene import Item, Scene
 from .shapes import DRAWN, TURNS
 from .sprites import FLAT, SOLID, Sprites
@@ -29,6 +29,7 @@ PICTURE_PX = CANVAS_PX // 2
 REACH = {"": (0.58, 0.86), "small": (0.46, 0.54), "large": (0.76, 0.92)}
 PAIR_REACH = (0.45, 0.54)
 PORTRAIT_REACH = (0.80, 0.98)
+TURN_DEG = 8  # objects are tilted by multiples of it
 UNSAID_TIMES = {"day": 0.88, "night": 0.05, "sunset": 0.07}
 PAINTED = PAINTED_OUTDOORS | PAINTED_ELSEWHERE
 
@@ -130,6 +131,8 @@ class Composer:
                 foot = p.between(min(0.5, high / 2 + 0.01), max(0.5, 0.99 - high / 2)) + high / 2
             else:
                 foot = min(0.98, max(depths[k], high + 0.01))
+            left, top = to_cells(x * CANVAS_PX - sprite.width / 2, foot * CANVAS_PX - sprite.height)
+            x, foot = left / CANVAS_PX + wide / 2, top / CANVAS_PX + high
             reach = max(wide, high)
             if not afloat and not scene.portrait:
                 p.spot(x, foot - 0.01, 0.42 * wide + 0.02, 0.05 + 0.04 * reach, (20, 20, 40), 55)
@@ -139,13 +142,9 @@ class Composer:
                 p.paste(drawn, min(0.92, max(0.08, drink)), min(0.98, foot + 0.02), 0.26)
             if scene.place in OUTDOORS and time != "day":
                 sprite = tint_object(sprite, time)
-            corner = (
-                round(x * CANVAS_PX - sprite.width / 2),
-                round(foot * CANVAS_PX) - sprite.height,
-            )
             sprite = style_object(sprite, scene.style)
-            draw_rim(p.image, sprite, corner, scene.style)
-            p.image.paste(sprite, corner, sprite)
+            draw_rim(p.image, sprite, (left, top), scene.style)
+            p.image.paste(sprite, (left, top), sprite)
             placed[index] = Placed(x, foot - high / 2, reach)
         return tuple(placed[index] for index in range(count))
 
@@ -158,7 +157,7 @@ class Composer:
             reach = p.between(*PORTRAIT_REACH)
         elif item.hat and len(scene.items) == 1:
             reach = min(0.98, 1.15 * reach)
-        scale = reach * CANVAS_PX / max(sprite.size)
+        scale = snap(reach) * CANVAS_PX / max(sprite.size)
         size = round(sprite.width * scale), round(sprite.height * scale)
         sprite = sprite.resize(size, Image.Resampling.BICUBIC, reducing_gap=2)
         if p.chance(0.5):
@@ -166,7 +165,8 @@ class Composer:
         angle = p.rng.normal(0, 12 if afloat else 4)
         if scene.relaxing:
             angle = p.between(8, 24) * (1 if p.chance(0.5) else -1)
-        if abs(angle) < 2:
+        angle = TURN_DEG * round(angle / TURN_DEG)
+        if angle == 0:
             return sprite
         sprite = sprite.rotate(angle, Image.Resampling.BICUBIC, expand=True)
         return sprite.crop(sprite.getchannel("A").getbbox())

@@ -43,13 +43,13 @@ WEEDS: tuple[RGB, ...] = ((40, 140, 80), (60, 160, 60), (210, 80, 110), (230, 13
 
 def table(p: Painter, time: str, props: Props) -> Feet:
     """A table before a wall, which may have a window or a picture."""
-    edge = p.between(0.50, 0.74)
+    edge = p.on_grid(0.50, 0.74)
     wall = p.one_of(WALLS)
     p.gradient(0, edge, mix(wall, (0, 0, 0), 0.2), mix(wall, WHITE, 0.15))
     light = p.between(0.3, 0.6), p.between(0.3, 0.6)
     p.spot(p.between(0, 1), p.between(0.1, 0.5), *light, (255, 248, 225), p.between(20, 60))
-    x, y = p.between(0.05, 0.75), p.between(0.04, 0.15)
-    wide, high = p.between(0.18, 0.32), p.between(0.2, 0.32)
+    x, y = p.on_grid(0.05, 0.75), p.on_grid(0.04, 0.15)
+    wide, high = p.on_grid(0.18, 0.32), p.on_grid(0.2, 0.32)
     kind = p.rng.random()
     if kind < 0.25:
         p.box(x - 0.02, y - 0.02, x + wide + 0.02, y + high + 0.02, (250, 250, 245))
@@ -81,8 +81,8 @@ def space(p: Painter, time: str, props: Props) -> Feet:
         radius = p.between(0.005, 0.01)
         p.disc(p.between(0, 1), p.between(0, 1), radius, radius, STARLIGHT)
     for _ in range(int(p.rng.choice(4, p=(0.25, 0.4, 0.25, 0.1)))):
-        x, y = p.between(0.02, 0.98), p.between(0.02, 0.9)
-        radius = p.between(0.06, 0.17)
+        x, y = p.on_grid(0.02, 0.98), p.on_grid(0.02, 0.9)
+        radius = p.on_grid(0.06, 0.17)
         if p.chance(0.35):
             p.paste(props["planet"], x, y + radius, 2.2 * radius)
         else:
@@ -129,7 +129,7 @@ def paint_plain(p: Painter, colour: str) -> Feet:
         size = p.between(0.4, 0.9), p.between(0.4, 0.9)
         p.spot(p.between(0, 1), p.between(0, 0.8), *size, WHITE, p.between(10, 50))
     else:
-        edge = p.between(0.6, 0.85)
+        edge = p.on_grid(0.6, 0.85)
         p.gradient(0, edge, base, mix(base, WHITE, 0.2))
         p.gradient(edge, 1, mix(base, (60, 60, 80), 0.22), mix(base, WHITE, 0.05))
     return 0.5, 0.97

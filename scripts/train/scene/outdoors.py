@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from PIL import Image
 
-from .painter import WHITE, Painter, mix
+from .painter import CELL, WHITE, Painter, mix, snap
 from .things import RGB
 
 Props = Mapping[str, Image.Image]
@@ -35,7 +35,7 @@ def paint_sky(p: Painter, time: str, horizon: float, clouds: int = 3) -> None:
     """Sky down to the horizon, with sun or moon, stars and clouds where they fall."""
     high, low = SKIES[time][p.count(0, len(SKIES[time]) - 1)]
     p.gradient(0, horizon, p.one_of((high,)), p.one_of((low,)))
-    x, y = p.between(0.06, 0.94), p.between(0.06, max(0.1, 0.6 * horizon))
+    x, y = p.on_grid(0.06, 0.94), p.on_grid(0.06, max(0.1, 0.6 * horizon))
     if time == "night":
         for _ in range(p.count(4, 14)):
             radius = p.between(0.006, 0.01)
@@ -61,7 +61,7 @@ def paint_sky(p: Painter, time: str, horizon: float, clouds: int = 3) -> None:
 
 def island(p: Painter, time: str, props: Props) -> Feet:
     """Sand in the sea, none to two palms."""
-    horizon = p.between(0.40, 0.62)
+    horizon = p.on_grid(0.40, 0.62)
     paint_sky(p, time, horizon)
     p.gradient(horizon, 1, p.one_of(((20, 125, 200),)), p.one_of(((76, 214, 214),)))
     x, top, rx = p.between(0.25, 0.75), p.between(horizon + 0.06, 0.80), p.between(0.6, 1.0)
@@ -77,7 +77,7 @@ def island(p: Painter, time: str, props: Props) -> Feet:
 
 def meadow(p: Painter, time: str, props: Props) -> Feet:
     """Green hills, maybe a tree and flowers."""
-    horizon = p.between(0.48, 0.72)
+    horizon = p.on_grid(0.48, 0.72)
     paint_sky(p, time, horizon + 0.1)
     p.gradient(horizon + 0.1, 1, (110, 180, 80), (70, 140, 55))
     for low, high, green in ((-0.1, 0.4, (140, 205, 96)), (0.6, 1.1, (120, 195, 90))):
@@ -99,6 +99,7 @@ def meadow(p: Painter, time: str, props: Props) -> Feet:
 
 def paint_pine(p: Painter, x: float, foot: float, height: float, *, snowy: bool) -> None:
     """A conifer of three tiers."""
+    x, foot, height = snap(x), snap(foot), snap(height, 2 * CELL)
     green = p.one_of(((40, 104, 84),), 10)
     p.box(x - 0.02 * height, foot - 0.02, x + 0.02 * height, foot + 0.06 * height, (96, 64, 44))
     for tier, half in ((0.0, 0.27), (0.28, 0.21), (0.54, 0.15)):
@@ -110,7 +111,7 @@ def paint_pine(p: Painter, x: float, foot: float, height: float, *, snowy: bool)
 
 def snow(p: Painter, time: str, props: Props) -> Feet:
     """White hills, maybe mountains, firs and flakes."""
-    horizon = p.between(0.45, 0.70)
+    horizon = p.on_grid(0.45, 0.70)
     paint_sky(p, time, horizon + 0.1, 2)
     p.gradient(horizon + 0.1, 1, (236, 243, 252), (214, 228, 246))
     if p.chance(0.4):
@@ -137,7 +138,7 @@ def snow(p: Painter, time: str, props: Props) -> Feet:
 
 def forest(p: Painter, time: str, props: Props) -> Feet:
     """Two rows of trees, conifers, broad ones or both, and maybe a path."""
-    horizon = p.between(0.52, 0.72)
+    horizon = p.on_grid(0.52, 0.72)
     paint_sky(p, time, horizon, 1)
     p.gradient(horizon, 1, (92, 150, 66), (60, 110, 46))
     haze = p.one_of(((130, 176, 130),)), p.one_of(((60, 110, 70),))
@@ -145,7 +146,7 @@ def forest(p: Painter, time: str, props: Props) -> Feet:
     pines = (1.0, 0.0, 0.5)[p.count(0, 2)]
     for foot, most in ((horizon, 7), (horizon + 0.05, 5)):
         for _ in range(p.count(most - 3, most)):
-            x, height = p.between(-0.05, 1.05), p.between(0.35, 0.75)
+            x, height = p.on_grid(-0.05, 1.05), p.on_grid(0.35, 0.75)
             if p.chance(pines):
                 paint_pine(p, x, foot, height, snowy=False)
                 continue
@@ -164,7 +165,7 @@ def forest(p: Painter, time: str, props: Props) -> Feet:
 
 def city(p: Painter, time: str, props: Props) -> Feet:
     """A row of houses along a street."""
-    horizon = p.between(0.58, 0.74)
+    horizon = p.on_grid(0.58, 0.74)
     paint_sky(p, time, horizon, 2)
     walls: tuple[RGB, ...] = (
         (176, 120, 104),
@@ -175,9 +176,9 @@ def city(p: Painter, time: str, props: Props) -> Feet:
         (90, 110, 130),
     )
     pane: RGB = (214, 232, 246) if time == "day" else (255, 226, 130)
-    left = p.between(-0.12, 0)
+    left = -CELL * p.count(0, 2)
     while left < 1:
-        wide, high = p.between(0.14, 0.28), p.between(0.18, 0.95 * horizon)
+        wide, high = p.on_grid(0.14, 0.28), p.on_grid(0.18, 0.95 * horizon)
         wall = p.one_of(walls)
         p.box(left, horizon - high, left + wide, horizon, wall)
         columns = max(2, round(wide / 0.09))
@@ -185,7 +186,7 @@ def city(p: Painter, time: str, props: Props) -> Feet:
             for column in range(columns):
                 x, y = left + (column + 0.25) * wide / columns, horizon - high + 0.045 + 0.13 * row
                 p.box(x, y, x + 0.045, y + 0.065, mix(wall, pane, 0.45))
-        left += wide + p.between(0, 0.03)
+        left += wide
     p.gradient(horizon, 1, p.one_of(((150, 150, 155),)), p.one_of(((84, 86, 96),)))
     if p.chance(0.6):
         for k in range(5):
@@ -195,7 +196,7 @@ def city(p: Painter, time: str, props: Props) -> Feet:
 
 def desert(p: Painter, time: str, props: Props) -> Feet:
     """Dunes, some with cacti."""
-    horizon = p.between(0.48, 0.70)
+    horizon = p.on_grid(0.48, 0.70)
     paint_sky(p, time, horizon + 0.1, 1)
     p.gradient(horizon + 0.1, 1, (232, 180, 110), (210, 150, 90))
     sand = p.one_of(((232, 176, 104),))

@@ -11,6 +11,8 @@ from .things import RGB
 
 # Scenes are painted at this size and halved, which smooths edges.
 CANVAS_PX = 256
+# The side of a latent's cell, 8 of a picture's pixels, as a share of the picture's side.
+CELL = 1 / 16
 WHITE: RGB = (255, 255, 255)
 
 
@@ -27,6 +29,21 @@ def _soft_mask(percent: int) -> Image.Image:
     squares = grid[None, :] ** 2 + grid[:, None] ** 2
     fade = np.clip((np.exp(-3 * squares) - np.exp(-3)) / (1 - np.exp(-3)), 0, 1)
     return Image.fromarray((fade * percent * 2.55).astype(np.uint8))
+
+
+def snap(length: float, step: float = CELL) -> float:
+    """The nearest multiple of a step, at least one of them.
+
+    What lies on the grid of the latents has the same latents wherever it lies, and a few sizes
+    have few of them: networks learn to draw such things from far fewer pictures.
+    """
+    return max(1, round(length / step)) * step
+
+
+def to_cells(x: float, y: float) -> tuple[int, int]:
+    """The corner of the nearest cell, in the canvas' pixels."""
+    cell = CELL * CANVAS_PX
+    return round(round(x / cell) * cell), round(round(y / cell) * cell)
 
 
 class Painter:
@@ -46,6 +63,10 @@ class Painter:
     def between(self, low: float, high: float) -> float:
         """A number at random between two."""
         return float(self.rng.uniform(low, high))
+
+    def on_grid(self, low: float, high: float) -> float:
+        """A place between two at random, moved to the edge of its nearest cell."""
+        return snap(self.between(low, high))
 
     def chance(self, share: float) -> bool:
         """True with this probability."""
@@ -103,12 +124,13 @@ class Painter:
         self.spot(x - 0.35 * radius, y - 0.35 * radius, radius / 2, radius / 2, WHITE, 45)
 
     def paste(self, sprite: Image.Image, x: float, foot: float, height: float) -> None:
-        """A sprite of this height, its lower edge at `foot`, mirrored half of the time."""
+        """A sprite of about this height, its lower edge near `foot`, mirrored half of the time."""
+        height = snap(height, 2 * CELL)
         size = (
             max(2, round(sprite.width / sprite.height * height * CANVAS_PX)),
             max(2, round(height * CANVAS_PX)),
         )
         small = sprite.resize(size, Image.Resampling.BILINEAR, reducing_gap=2)
         small = ImageOps.mirror(small) if self.chance(0.5) else small
-        corner = round(x * CANVAS_PX - size[0] / 2), round(foot * CANVAS_PX - size[1])
+        corner = to_cells(x * CANVAS_PX - size[0] / 2, foot * CANVAS_PX - size[1])
         self.image.paste(small, corner, small)

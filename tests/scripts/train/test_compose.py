@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from scripts.train.scene.compose import PICTURE_PX, REACH
+from scripts.train.scene.painter import CANVAS_PX, CELL, snap, to_cells
 from scripts.train.scene.scene import Item, Scene
 from scripts.train.scene.things import PLACES, PLAIN_COLOURS, STYLES
 
@@ -44,6 +45,22 @@ def test_sizes_are_kept_and_nothing_is_small(composer):
     }
     assert max(reach["small"]) < min(reach["large"])
     assert min(min(values) for values in reach.values()) > 0.4
+
+
+def test_objects_lie_on_the_grid_of_the_latents_in_few_sizes(composer):
+    spots = [spot for (spot,) in placed(composer, Scene((Item("sphere", colour="red"),)))]
+    sizes = {round(spot.reach / CELL, 1) for spot in spots}
+    assert len(sizes) > 2
+    for spot in spots:
+        for length in (spot.reach, spot.x - spot.reach / 2, spot.y - spot.reach / 2):
+            assert length / CELL == pytest.approx(round(length / CELL), abs=0.13)  # tilted: 2 px
+
+
+def test_snapping():
+    assert snap(0.30) == 5 * CELL
+    assert snap(0.01) == CELL
+    assert snap(0.30, 2 * CELL) == 4 * CELL
+    assert to_cells(0.4 * CANVAS_PX, -9) == (96, -16)
 
 
 def test_two_objects_stand_apart_on_either_side(composer):
