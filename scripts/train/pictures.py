@@ -11,8 +11,8 @@ from diffusers import AutoencoderKL
 
 from .machine import Machine
 
-# Small enough for a CPU's caches: decoding is twice as fast as sixteen at once.
-_BATCH = 4
+# Few enough for a CPU's caches: there four decode a quarter faster, each, than sixteen at once.
+_BATCH = {"cpu": 4, "cuda": 16}
 
 
 def to_tensor(pictures: np.ndarray) -> torch.Tensor:
@@ -46,8 +46,9 @@ def encoder_digest(vae: AutoencoderKL) -> str:
 def encode(vae: AutoencoderKL, pictures: np.ndarray, machine: Machine) -> torch.Tensor:
     """The scaled latents of uint8 pictures, float32 (count, 4, height / 8, width / 8)."""
     made = []
-    for first in range(0, len(pictures), _BATCH):
-        images = to_tensor(pictures[first : first + _BATCH]).to(machine.device)
+    count = _BATCH[machine.device.type]
+    for first in range(0, len(pictures), count):
+        images = to_tensor(pictures[first : first + count]).to(machine.device)
         with machine.autocast():
             mode = vae.encode(images).latent_dist.mode()
         made.append(mode.float().cpu() * vae.config.scaling_factor)
@@ -58,7 +59,7 @@ def encode(vae: AutoencoderKL, pictures: np.ndarray, machine: Machine) -> torch.
 def decode(vae: AutoencoderKL, latents: torch.Tensor, machine: Machine) -> np.ndarray:
     """uint8 pictures of scaled latents."""
     made = []
-    for z in latents.split(_BATCH):
+    for z in latents.split(_BATCH[machine.device.type]):
         with machine.autocast():
             images = vae.decode(z.to(machine.device) / vae.config.scaling_factor).sample
         made.append(to_pictures(images))

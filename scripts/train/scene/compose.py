@@ -10,7 +10,7 @@ from PIL import Image, ImageOps
 
 from .elsewhere import PAINTED_ELSEWHERE, paint_plain
 from .outdoors import PAINTED_OUTDOORS, Feet
-from .painter import CANVAS_PX, Painter, snap, to_cells
+from .painter import CANVAS_PX, Painter, corner_of, snap
 from .scene import Item, Scene
 from .shapes import DRAWN, TURNS
 from .sprites import FLAT, SOLID, Sprites
@@ -131,7 +131,7 @@ class Composer:
                 foot = p.between(min(0.5, high / 2 + 0.01), max(0.5, 0.99 - high / 2)) + high / 2
             else:
                 foot = min(0.98, max(depths[k], high + 0.01))
-            left, top = to_cells(x * CANVAS_PX - sprite.width / 2, foot * CANVAS_PX - sprite.height)
+            left, top = corner_of(sprite, x, foot)
             x, foot = left / CANVAS_PX + wide / 2, top / CANVAS_PX + high
             reach = max(wide, high)
             if not afloat and not scene.portrait:

@@ -40,10 +40,17 @@ def snap(length: float, step: float = CELL) -> float:
     return max(1, round(length / step)) * step
 
 
-def to_cells(x: float, y: float) -> tuple[int, int]:
-    """The corner of the nearest cell, in the canvas' pixels."""
-    cell = CELL * CANVAS_PX
-    return round(round(x / cell) * cell), round(round(y / cell) * cell)
+def corner_of(sprite: Image.Image, x: float, foot: float) -> tuple[int, int]:
+    """Where to paste a sprite, in the canvas' pixels: the corner of a cell.
+
+    Args:
+        sprite: in its size on the canvas.
+        x: about where its middle goes across.
+        foot: about where its lower edge goes.
+    """
+    cell = round(CELL * CANVAS_PX)
+    left, top = x * CANVAS_PX - sprite.width / 2, foot * CANVAS_PX - sprite.height
+    return cell * round(left / cell), cell * round(top / cell)
 
 
 class Painter:
@@ -132,5 +139,4 @@ class Painter:
         )
         small = sprite.resize(size, Image.Resampling.BILINEAR, reducing_gap=2)
         small = ImageOps.mirror(small) if self.chance(0.5) else small
-        corner = to_cells(x * CANVAS_PX - size[0] / 2, foot * CANVAS_PX - size[1])
-        self.image.paste(small, corner, small)
+        self.image.paste(small, corner_of(small, x, foot), small)

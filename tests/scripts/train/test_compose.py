@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from scripts.train.scene.compose import PICTURE_PX, REACH
-from scripts.train.scene.painter import CANVAS_PX, CELL, snap, to_cells
+from scripts.train.scene.painter import CANVAS_PX, CELL, corner_of, snap
 from scripts.train.scene.scene import Item, Scene
 from scripts.train.scene.things import PLACES, PLAIN_COLOURS, STYLES
 
@@ -60,7 +61,8 @@ def test_snapping():
     assert snap(0.30) == 5 * CELL
     assert snap(0.01) == CELL
     assert snap(0.30, 2 * CELL) == 4 * CELL
-    assert to_cells(0.4 * CANVAS_PX, -9) == (96, -16)
+    dot = Image.new("RGBA", (10, 9))
+    assert corner_of(dot, 0.4 + 5 / CANVAS_PX, 0) == (96, -16)
 
 
 def test_two_objects_stand_apart_on_either_side(composer):

@@ -139,7 +139,7 @@ def test_autoencoder_keeps_its_encoder_only_if_told_to(settings, tiny_start, dec
     assert (after == before) == decoder_only
 
 
-def test_a_small_vae_is_fine_tuned_in_another_folder(settings, tmp_path, capsys):
+def test_a_small_vae_is_fine_tuned_in_another_folder(settings, tiny_start, tmp_path, capsys):
     train_autoencoder(settings, decoder_only=False, samples=4, fresh=2)
     kept = tmp_path / "small.safetensors"
     autoencoder.keep(settings, kept)
@@ -154,6 +154,13 @@ def test_a_small_vae_is_fine_tuned_in_another_folder(settings, tmp_path, capsys)
     for name, weight in resumed.items():
         largest = written[name].abs().max().item()
         torch.testing.assert_close(weight, written[name], rtol=0, atol=largest / 250 + 1e-3)
+    start = load_vae(tiny_start / "vae", settings.machine).state_dict()
+    matrices = [name for name, weight in start.items() if weight.ndim > 1]
+    before, after = (
+        sum(float((weights[name] - written[name]).square().sum()) for name in matrices)
+        for weights in (start, resumed)
+    )
+    assert 0 < after < 0.2 * before
 
 
 def test_rate_rises_stays_and_falls():
@@ -180,9 +187,10 @@ def test_orthogonalised_matrices_keep_their_directions():
     assert torch.cosine_similarity(made.flatten(), (u @ vh).flatten(), dim=0) > 0.97
 
 
-@pytest.mark.parametrize(("fast", "half"), [(True, torch.bfloat16), (False, None)])
-def test_precision_follows_what_the_cpu_multiplies_fast(monkeypatch, fast, half):
-    monkeypatch.setattr("scripts.train.machine.multiplies_bfloat16", lambda: fast)
+@pytest.mark.parametrize(("name", "half"), [("amx_bf16", torch.bfloat16), ("avx2", None)])
+def test_precision_follows_what_the_cpu_multiplies_fast(monkeypatch, name, half):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {name: True, "avx512_bf16": False})
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: True)
     assert choose_machine("cpu").half == half
 
 
