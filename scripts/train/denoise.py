@@ -125,12 +125,18 @@ def keep(settings: Settings, path: Path, base: Weights | None = None) -> None:
 
 
 class Stop:
-    """Whether the process was asked to end."""
+    """Whether the process was asked to end, while it is entered; then signals are as before."""
 
-    def __init__(self) -> None:
+    def __enter__(self) -> Stop:
         self.asked = False
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._ask)
+        self._before = [
+            (number, signal.signal(number, self._ask)) for number in (signal.SIGINT, signal.SIGTERM)
+        ]
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self._before:
+            signal.signal(number, handler)
 
     def _ask(self, number: int, frame: object) -> None:
         self.asked = True
@@ -184,34 +190,35 @@ def train(
         training.fall(fall)
         if checkpoint.exists():
             training.load(checkpoint)
-    task, stop = Task(settings, tokenizer), Stop()
+    task = Task(settings, tokenizer)
     losses: list[torch.Tensor] = []
     saved = reported = time.monotonic()
-    while training.samples < samples and not training.schedule.is_over(training.samples):
-        if stop.asked:
-            break
-        before = training.samples // part.snapshot_every
-        loss = task.loss(training)
-        training.advance(loss, part.pace.batch)
-        losses.append(loss.detach())
-        if training.samples // part.snapshot_every > before and not fall:
-            write_snapshot(training, work / "snapshots")
-        now = time.monotonic()
-        if now - reported >= REPORT_EVERY_S:
-            row = {
-                "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-                "samples": training.samples,
-                "loss": f"{torch.stack(losses).mean().item():.5f}",
-                "rate": f"{training.schedule.rate(training.samples):.2e}",
-                "samples_per_s": f"{len(losses) * part.pace.batch / (now - reported):.1f}",
-            }
-            append_history(checkpoint.with_suffix(".csv"), row)
-            losses.clear()
-            reported = now
-        if now - saved >= SAVE_EVERY_S:
-            training.save(checkpoint)
-            saved = time.monotonic()
-    training.save(checkpoint)
+    with Stop() as stop:
+        while training.samples < samples and not training.schedule.is_over(training.samples):
+            if stop.asked:
+                break
+            before = training.samples // part.snapshot_every
+            loss = task.loss(training)
+            training.advance(loss, part.pace.batch)
+            losses.append(loss.detach())
+            if training.samples // part.snapshot_every > before and not fall:
+                write_snapshot(training, work / "snapshots")
+            now = time.monotonic()
+            if now - reported >= REPORT_EVERY_S:
+                row = {
+                    "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+                    "samples": training.samples,
+                    "loss": f"{torch.stack(losses).mean().item():.5f}",
+                    "rate": f"{training.schedule.rate(training.samples):.2e}",
+                    "samples_per_s": f"{len(losses) * part.pace.batch / (now - reported):.1f}",
+                }
+                append_history(checkpoint.with_suffix(".csv"), row)
+                losses.clear()
+                reported = now
+            if now - saved >= SAVE_EVERY_S:
+                training.save(checkpoint)
+                saved = time.monotonic()
+        training.save(checkpoint)
     print(f"{training.samples} samples in {checkpoint}", flush=True)
     return checkpoint
 

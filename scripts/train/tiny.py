@@ -60,29 +60,30 @@ def train_tiny(settings: Settings) -> Training:
     training, checkpoint = start_training(settings), settings.work / "tiny.pt"
     if checkpoint.exists():
         training.load(checkpoint)
-    stream, stop = PairStream(Pairs(settings), part.files), Stop()
+    stream = PairStream(Pairs(settings), part.files)
     losses: list[torch.Tensor] = []
     saved = reported = time.monotonic()
-    while not training.schedule.is_over(training.samples) and not stop.asked:
-        latents, pictures = (x.to(machine.device) for x in _take(stream, training, part))
-        with machine.autocast():
-            made = training.module(latents)
-        loss = reconstruction_loss(made.float(), pictures)
-        training.advance(loss, part.pace.batch)
-        losses.append(loss.detach())
-        now = time.monotonic()
-        if now - reported >= REPORT_EVERY_S:
-            mean, speed = torch.stack(losses).mean(), len(losses) * part.pace.batch
-            print(
-                f"samples {training.samples} loss {mean:.5f} {speed / (now - reported):.1f}/s",
-                flush=True,
-            )
-            losses.clear()
-            reported = now
-        if now - saved >= SAVE_EVERY_S:
-            training.save(checkpoint)
-            saved = time.monotonic()
-    training.save(checkpoint)
+    with Stop() as stop:
+        while not training.schedule.is_over(training.samples) and not stop.asked:
+            latents, pictures = (x.to(machine.device) for x in _take(stream, training, part))
+            with machine.autocast():
+                made = training.module(latents)
+            loss = reconstruction_loss(made.float(), pictures)
+            training.advance(loss, part.pace.batch)
+            losses.append(loss.detach())
+            now = time.monotonic()
+            if now - reported >= REPORT_EVERY_S:
+                mean, speed = torch.stack(losses).mean(), len(losses) * part.pace.batch
+                print(
+                    f"samples {training.samples} loss {mean:.5f} {speed / (now - reported):.1f}/s",
+                    flush=True,
+                )
+                losses.clear()
+                reported = now
+            if now - saved >= SAVE_EVERY_S:
+                training.save(checkpoint)
+                saved = time.monotonic()
+        training.save(checkpoint)
     return training
 
 

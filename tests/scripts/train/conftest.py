@@ -1,7 +1,6 @@
 """A training in miniature: coloured discs for emoji, a random VAE, networks of a few channels."""
 
 import colorsys
-import signal
 from pathlib import Path
 
 import pytest
@@ -23,15 +22,6 @@ def draw_disc(number: int, count: int) -> Image.Image:
     red, green, blue = (round(255 * c) for c in colorsys.hsv_to_rgb(number / count, 1, 1))
     ImageDraw.Draw(image).ellipse((0, 0, 31, 31), fill=(red, green, blue, 255))
     return image
-
-
-@pytest.fixture(autouse=True)
-def own_signals():
-    """Give the signals back that a training listens to: other tests of the process send them."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session")

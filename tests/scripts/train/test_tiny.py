@@ -17,8 +17,12 @@ class StopAfter:
 
     steps = 10**9
 
-    def __init__(self):
+    def __enter__(self):
         self.left = self.steps
+        return self
+
+    def __exit__(self, *error):
+        pass
 
     @property
     def asked(self):

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import signal
 import zlib
 
 import numpy as np
@@ -225,6 +226,12 @@ def test_a_small_checkpoint_goes_on_in_another_folder(settings, tmp_path):
     assert on["samples"] == 40
     assert on["rise_from"] == 24
     assert_same(train(elsewhere, samples=40, resume=kept), elsewhere.work / "denoiser.pt")
+
+
+def test_signals_are_as_before_after_a_training(settings):
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    train(settings, samples=8)
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
 
 
 def test_a_later_checkpoint_is_kept_as_differences(settings, tmp_path):
