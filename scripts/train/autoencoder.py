@@ -5,19 +5,12 @@
 Latents stay close to the start's, so that a denoiser trained on those can go on. With
 --decoder-only they stay the same: that may run beside the denoiser's training, or after it.
 It goes on from its checkpoint; the model folder it writes, WORK/vae, is the average of the weights.
-
-    python -m scripts.train.autoencoder --keep FILE
-    python -m scripts.train.autoencoder --resume FILE
-
-The first writes how WORK/vae differs from the start's VAE, small enough for the repository; the
-second fine-tunes that instead of the start's VAE, or only unpacks it into WORK/vae (--samples 0).
 """
 
 from __future__ import annotations
 
 import argparse
 import time
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -29,7 +22,6 @@ from .scene.compose import Composer
 from .scene.sprites import load_sprites
 from .settings import Settings, add_settings, settings_of
 from .shards import compose_scene
-from .small import read_small, write_small
 from .training import Schedule, Training
 
 # Seeds beside the denoiser's own, so that no picture is measured that was trained on.
@@ -55,22 +47,8 @@ def measure_psnr_db(vae: AutoencoderKL, pictures: np.ndarray, settings: Settings
     return float(psnr_db(decode(vae, latents, settings.machine), pictures).mean())
 
 
-def keep(settings: Settings, path: Path) -> None:
-    """Write the fine-tuned VAE as its differences from the start's, small."""
-    checkpoint = settings.work / "autoencoder.pt"
-    samples = torch.load(checkpoint, mmap=True, map_location="cpu")["samples"]
-    base = load_vae(settings.start / "vae", settings.machine).state_dict()
-    write_small(path, load_vae(settings.work / "vae", settings.machine), samples, base=base)
-    print(f"{samples} samples in {path}, {path.stat().st_size:,} bytes")
-
-
 def train_autoencoder(
-    settings: Settings,
-    *,
-    decoder_only: bool,
-    samples: int,
-    fresh: int = FRESH_SCENES,
-    resume: Path | None = None,
+    settings: Settings, *, decoder_only: bool, samples: int, fresh: int = FRESH_SCENES
 ) -> None:
     """Train until the rate has fallen to zero, and write WORK/vae.
 
@@ -79,14 +57,11 @@ def train_autoencoder(
         decoder_only: whether the encoder, and so every latent, stays as it is in WORK/vae.
         samples: how many pictures to see; the rate falls over the second half.
         fresh: on how many scenes the PSNR is measured.
-        resume: a small checkpoint, fine-tuned where there is no other.
     """
     part, machine = settings.autoencoder, settings.machine
     source = settings.vae if decoder_only else settings.start / "vae"
     torch.manual_seed(settings.seed)
     anchor, vae = load_vae(source, machine), load_vae(source, machine)
-    if resume is not None:
-        read_small(resume, vae, base=anchor.state_dict())
     trained = (vae.decoder, vae.post_quant_conv)
     for module in trained if decoder_only else (vae,):
         module.requires_grad_(True).train()
@@ -143,21 +118,10 @@ def main() -> None:
     add_settings(parser)
     parser.add_argument("--decoder-only", action="store_true", help="keep the latents as they are")
     parser.add_argument("--samples", type=int, help="pictures to see, instead of the config's")
-    parser.add_argument("--resume", type=Path, metavar="FILE", help="a small checkpoint")
-    parser.add_argument(
-        "--keep", type=Path, metavar="FILE", help="write a small checkpoint and end"
-    )
     asked = parser.parse_args()
-    if asked.resume and asked.decoder_only:
-        parser.error("--resume brings an encoder of its own: leave --decoder-only out")
     settings = settings_of(asked)
-    if asked.keep:
-        keep(settings, asked.keep)
-        return
     samples = settings.autoencoder.samples if asked.samples is None else asked.samples
-    train_autoencoder(
-        settings, decoder_only=asked.decoder_only, samples=samples, resume=asked.resume
-    )
+    train_autoencoder(settings, decoder_only=asked.decoder_only, samples=samples)
 
 
 if __name__ == "__main__":

@@ -9,13 +9,6 @@ any time (Ctrl-C or SIGTERM saves first). The rate stays level, so that training
 
 copies the checkpoint and lets the copy's rate fall to zero over so many samples: that copy is
 what one judges and exports.
-
-    python -m scripts.train.denoise --keep FILE [--base FILE]
-    python -m scripts.train.denoise --resume FILE [--base FILE]
-
-The first writes the checkpoint's averaged weights in eight bits, small enough for the repository,
-or in a third of that as differences from an earlier such file; the second starts from them where
-the working folder has no checkpoint.
 """
 
 from __future__ import annotations
@@ -31,11 +24,10 @@ from diffusers import DDPMScheduler
 from safetensors.torch import save_file
 from transformers import CLIPTokenizer
 
-from .networks import build_denoiser, load_average, make_fast, take_over
+from .networks import build_denoiser, make_fast, take_over
 from .scene.captions import vocabulary
 from .settings import Settings, add_settings, settings_of
 from .shards import Shards, Stream
-from .small import Weights, load_small, read_small, write_small
 from .tokenizer import write_tokenizer
 from .training import Schedule, Training
 
@@ -94,34 +86,14 @@ def tokenize(tokenizer: CLIPTokenizer, captions: list[str]) -> torch.Tensor:
     return tokenizer(captions, padding="max_length", truncation=True, return_tensors="pt").input_ids
 
 
-def start_training(
-    settings: Settings,
-    tokenizer: CLIPTokenizer,
-    resume: Path | None = None,
-    base: Weights | None = None,
-) -> Training:
-    """The training as it begins: with the start's weights, or with those of a small checkpoint."""
-    part, seen = settings.denoiser, 0
+def start_training(settings: Settings, tokenizer: CLIPTokenizer) -> Training:
+    """The training as it begins, with the start's weights."""
+    part = settings.denoiser
     torch.manual_seed(settings.seed)
     denoiser = build_denoiser(part, tokenizer)
-    if resume is None:
-        take_over(denoiser, tokenizer, settings.start)
-    else:
-        seen = read_small(resume, denoiser, tokenizer, base)
+    take_over(denoiser, tokenizer, settings.start)
     make_fast(denoiser, settings.machine.device).train()
-    training = Training(denoiser, Schedule(part.pace.lr, part.warmup), part.ema)
-    if seen:
-        training.resume(seen)
-    return training
-
-
-def keep(settings: Settings, path: Path, base: Weights | None = None) -> None:
-    """Write the checkpoint's averaged weights, small; of a base, the differences alone."""
-    checkpoint = settings.work / "denoiser.pt"
-    samples = torch.load(checkpoint, mmap=True, map_location="cpu")["samples"]
-    tokenizer = CLIPTokenizer.from_pretrained(settings.work / "tokenizer")
-    write_small(path, load_average(settings, checkpoint), samples, tokenizer, base)
-    print(f"{samples} samples in {path}, {path.stat().st_size:,} bytes")
+    return Training(denoiser, Schedule(part.pace.lr, part.warmup), part.ema)
 
 
 class Stop:
@@ -160,28 +132,20 @@ def append_history(path: Path, row: dict[str, object]) -> None:
         writer.writerow(row)
 
 
-def train(
-    settings: Settings,
-    samples: int,
-    fall: int = 0,
-    resume: Path | None = None,
-    base: Weights | None = None,
-) -> Path:
+def train(settings: Settings, samples: int, fall: int = 0) -> Path:
     """Train until so many samples are seen, the rate has fallen, or the process is asked to stop.
 
     Args:
         settings: sizes, pace and folders.
         samples: how many to see in all.
         fall: over how many samples a copy's rate falls to zero; 0 trains on.
-        resume: a small checkpoint, to start from where there is no other.
-        base: the weights that the small checkpoint keeps differences from, if it does.
 
     Returns:
         The checkpoint.
     """
     part, work = settings.denoiser, settings.work
     tokenizer = write_tokenizer(vocabulary(), work / "tokenizer", part.text_length)
-    training = start_training(settings, tokenizer, resume, base)
+    training = start_training(settings, tokenizer)
     checkpoint = work / "denoiser.pt"
     if checkpoint.exists():
         training.load(checkpoint)
@@ -231,19 +195,8 @@ def main() -> None:
     add_settings(parser)
     parser.add_argument("--samples", type=int, default=10_000_000, help="stop after so many in all")
     parser.add_argument("--fall", type=int, default=0, help="end a copy over so many samples")
-    parser.add_argument("--resume", type=Path, metavar="FILE", help="a small checkpoint")
-    parser.add_argument(
-        "--keep", type=Path, metavar="FILE", help="write a small checkpoint and end"
-    )
-    parser.add_argument(
-        "--base", type=Path, metavar="FILE", help="a small checkpoint that FILE differs from"
-    )
     asked = parser.parse_args()
-    base = load_small(asked.base) if asked.base else None
-    if asked.keep:
-        keep(settings_of(asked), asked.keep, base)
-        return
-    train(settings_of(asked), asked.samples, asked.fall, asked.resume, base)
+    train(settings_of(asked), asked.samples, asked.fall)
 
 
 if __name__ == "__main__":

@@ -37,8 +37,8 @@ from .scene.sprites import load_sprites
 from .settings import Settings, add_settings, settings_of
 
 SEEDS = 8
-TRUTH_SCENES, TRUTH_EPOCHS = 16_000, 8
-CLEAN_SCENES, CLEAN_EPOCHS = 3_000, 6
+TRUTH_SCENES, TRUTH_EPOCHS = 32_000, 8
+CLEAN_SCENES, CLEAN_EPOCHS = 8_000, 6
 
 
 def diversity(pictures: np.ndarray) -> float:

@@ -22,18 +22,16 @@ class Schedule:
         warmup: samples of the rise.
         fall_from: where the fall begins, in samples; None for no fall.
         fall: samples of the fall.
-        rise_from: where the rise begins, in samples.
     """
 
     peak: float
     warmup: int
     fall_from: int | None = None
     fall: int = 1
-    rise_from: int = 0
 
     def rate(self, samples: int) -> float:
         """The rate after so many samples."""
-        rate = self.peak * min(1.0, (samples - self.rise_from + 1) / self.warmup)
+        rate = self.peak * min(1.0, (samples + 1) / self.warmup)
         if self.fall_from is None:
             return rate
         return rate * min(1.0, max(0.0, 1 - (samples - self.fall_from) / self.fall))
@@ -78,12 +76,6 @@ class Training:
                 list(self.average.parameters()), list(self.module.parameters()), 1 - keep
             )
 
-    def resume(self, samples: int) -> None:
-        """Begin anew with weights that have seen so many samples: the rate rises from here."""
-        self.average.load_state_dict(self.module.state_dict())
-        self.samples = samples
-        self.schedule = dataclasses.replace(self.schedule, rise_from=samples)
-
     def fall(self, samples: int) -> None:
         """Let the rate fall to zero over the next `samples`."""
         self.schedule = dataclasses.replace(self.schedule, fall_from=self.samples, fall=samples)
@@ -96,7 +88,6 @@ class Training:
             "optimisers": [optimiser.state_dict() for optimiser in self._optimisers],
             "step": self.step,
             "samples": self.samples,
-            "rise_from": self.schedule.rise_from,
             "fall": (self.schedule.fall_from, self.schedule.fall),
         }
         scratch = path.with_suffix(".tmp")
@@ -112,6 +103,4 @@ class Training:
             optimiser.load_state_dict(state)
         self.step, self.samples = saved["step"], saved["samples"]
         start, length = saved["fall"]
-        self.schedule = dataclasses.replace(
-            self.schedule, rise_from=saved["rise_from"], fall_from=start, fall=length
-        )
+        self.schedule = dataclasses.replace(self.schedule, fall_from=start, fall=length)

@@ -28,7 +28,7 @@ PAIR_LINKS = ("and", "and", "and", "next to", "with")
 POSES = ("standing", "sitting", "floating")
 # Words that change nothing, so that a word the model can't draw does no harm.
 IDLE = ("beautiful", "lovely", "cute", "happy", "detailed", "bright", "nice", "funny", "old", "new")
-CONFIG_SHARE = 0.16
+CONFIG_SHARE = 0.24
 UNKNOWN_SHARE = 0.03
 
 
@@ -92,7 +92,7 @@ def describe(scene: Scene, rng: np.random.Generator, *, whole: bool = False) -> 
 
 
 def draw_captioned(rng: np.random.Generator) -> tuple[Scene, str]:
-    """A scene for training and its caption; one in six shows a shipped config's prompt."""
+    """A scene for training and its caption; one in four shows a shipped config's prompt."""
     if rng.random() < CONFIG_SHARE:
         caption = pick(rng, tuple(CONFIG_SCENES))
         scene = CONFIG_SCENES[caption]

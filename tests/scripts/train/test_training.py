@@ -1,9 +1,7 @@
 """The trainings in miniature: they learn, stop anywhere, and resume to the bit."""
 
 import csv
-import dataclasses
 import signal
-import zlib
 
 import numpy as np
 import pytest
@@ -11,18 +9,16 @@ import torch
 from diffusers import StableDiffusionPipeline
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from scripts.train import autoencoder, denoise
+from scripts.train import denoise
 from scripts.train.autoencoder import train_autoencoder
-from scripts.train.denoise import Task, keep, start_training, train
+from scripts.train.denoise import Task, start_training, train
 from scripts.train.export import export
 from scripts.train.machine import choose_machine
-from scripts.train.networks import build_denoiser
 from scripts.train.optimise import orthogonalise
 from scripts.train.pictures import encoder_digest, load_vae
 from scripts.train.sample import load_model, sample
 from scripts.train.scene.captions import vocabulary
 from scripts.train.shards import Shards, Stream
-from scripts.train.small import load_small, read_small, write_small
 from scripts.train.tokenizer import write_tokenizer
 from scripts.train.training import Schedule
 
@@ -140,30 +136,6 @@ def test_autoencoder_keeps_its_encoder_only_if_told_to(settings, tiny_start, dec
     assert (after == before) == decoder_only
 
 
-def test_a_small_vae_is_fine_tuned_in_another_folder(settings, tiny_start, tmp_path, capsys):
-    train_autoencoder(settings, decoder_only=False, samples=4, fresh=2)
-    kept = tmp_path / "small.safetensors"
-    autoencoder.keep(settings, kept)
-    assert "4 samples in" in capsys.readouterr().out
-    written = load_vae(settings.work / "vae", settings.machine).state_dict()
-
-    elsewhere = dataclasses.replace(settings, work=tmp_path / "elsewhere")
-    elsewhere.work.mkdir()
-    (elsewhere.work / "sprites").symlink_to(settings.work / "sprites")
-    train_autoencoder(elsewhere, decoder_only=False, samples=0, fresh=2, resume=kept)
-    resumed = load_vae(elsewhere.work / "vae", settings.machine).state_dict()
-    for name, weight in resumed.items():
-        largest = written[name].abs().max().item()
-        torch.testing.assert_close(weight, written[name], rtol=0, atol=largest / 250 + 1e-3)
-    start = load_vae(tiny_start / "vae", settings.machine).state_dict()
-    matrices = [name for name, weight in start.items() if weight.ndim > 1]
-    before, after = (
-        sum(float((weights[name] - written[name]).square().sum()) for name in matrices)
-        for weights in (start, resumed)
-    )
-    assert 0 < after < 0.2 * before
-
-
 def test_rate_rises_stays_and_falls():
     schedule = Schedule(peak=1.0, warmup=10, fall_from=100, fall=50)
     assert [schedule.rate(n) for n in (4, 9, 50, 100, 125, 150, 200)] == [0.5, 1, 1, 1, 0.5, 0, 0]
@@ -202,59 +174,7 @@ def test_every_word_is_one_token(settings):
     assert len(tokenizer("a fox, photo").input_ids) == 6
 
 
-def test_a_small_checkpoint_goes_on_in_another_folder(settings, tmp_path):
-    checkpoint = train(settings, samples=24)
-    kept = tmp_path / "small.safetensors"
-    keep(settings, kept)
-    assert kept.stat().st_size < 0.1 * checkpoint.stat().st_size
-
-    elsewhere = dataclasses.replace(settings, work=tmp_path / "elsewhere")
-    elsewhere.work.mkdir()
-    for shared in ("sprites", "shards"):
-        (elsewhere.work / shared).symlink_to(settings.work / shared)
-    tokenizer = write_tokenizer(vocabulary(), elsewhere.work / "tokenizer", 48)
-    training = start_training(elsewhere, tokenizer, kept)
-    assert training.samples == 24
-    peak = elsewhere.denoiser.pace.lr
-    assert training.schedule.rate(24) == pytest.approx(peak / elsewhere.denoiser.warmup)
-    averages = torch.load(checkpoint)["average"]
-    for name, weight in training.average.state_dict().items():
-        largest = averages[name].abs().max().item()
-        torch.testing.assert_close(weight, averages[name], rtol=0, atol=largest / 250 + 1e-3)
-
-    on = torch.load(train(elsewhere, samples=40, resume=kept))
-    assert on["samples"] == 40
-    assert on["rise_from"] == 24
-    assert_same(train(elsewhere, samples=40, resume=kept), elsewhere.work / "denoiser.pt")
-
-
 def test_signals_are_as_before_after_a_training(settings):
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     train(settings, samples=8)
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
-
-
-def test_a_later_checkpoint_is_kept_as_differences(settings, tmp_path):
-    train(settings, samples=16)
-    first, second = tmp_path / "first.safetensors", tmp_path / "second.safetensors"
-    keep(settings, first)
-    checkpoint = train(settings, samples=32)
-    keep(settings, second, load_small(first))
-    assert len(zlib.compress(second.read_bytes())) < 0.6 * len(zlib.compress(first.read_bytes()))
-    averages = torch.load(checkpoint)["average"]
-    tokenizer = CLIPTokenizer.from_pretrained(settings.work / "tokenizer")
-    denoiser = build_denoiser(settings.denoiser, tokenizer)
-    assert read_small(second, denoiser, tokenizer, load_small(first)) == 32
-    before, after = (
-        sum(float((weights[n] - averages[n]).square().sum()) for n in averages)
-        for weights in (load_small(first), denoiser.state_dict())
-    )
-    assert after < 0.1 * before
-
-
-def test_a_small_checkpoint_of_other_words_is_refused(settings, tmp_path):
-    tokenizer = write_tokenizer(["fox", "snow"], tmp_path / "words", 48)
-    denoiser = build_denoiser(settings.denoiser, tokenizer)
-    write_small(tmp_path / "small.safetensors", denoiser, 8, tokenizer)
-    with pytest.raises(ValueError, match="trained with other words"):
-        train(settings, samples=24, resume=tmp_path / "small.safetensors")
