@@ -20,7 +20,7 @@ from matplotlib import pyplot
 
 MIDWAY = 2  # of the five stages of a summary
 COLORS = {1: "#888888", 2: "#2a6fbb", 3: "#c2571a", 4: "#7a3e9d"}  # by order
-SIZE_INCHES, DPI = (9.6, 6.6), 110
+SIZE_INCHES, DPI = (10.4, 6.6), 110
 LABEL_GAP = 0.030  # between two labels, as a share of the axes' height
 LABEL_X = 1.05  # of the axes' width
 INK, PALE = "#181818", "#6e6e6e"
@@ -53,7 +53,7 @@ def write_chart(path: Path, lines: Sequence[Line]) -> None:
         lines: Their labels stand to the right, by where they end.
     """
     figure, axes = pyplot.subplots(figsize=SIZE_INCHES, dpi=DPI)
-    figure.subplots_adjust(left=0.075, right=0.735, top=0.865, bottom=0.085)
+    figure.subplots_adjust(left=0.07, right=0.66, top=0.865, bottom=0.085)
     for line in lines:
         style = (0, (4, 2)) if line.plain else "-"
         axes.plot(
