@@ -149,8 +149,8 @@ def test_bundled_small_decoder_is_near_the_vae_on_a_run_of_its_own(bundled):
     table, z = prepare(config).table, initial_noise([0], 4, 16, 16)
     prompts = ([config.prompt], [""])
     embeddings = encode_prompts(bundled.tokenizer, bundled.text_encoder, *prompts)
-    z0_hat = denoise(bundled.unet, table, z, embeddings).z0_hat[:, 0]
+    z0_hat = denoise(bundled.unet, table, z, embeddings, guidance_scale=3.5).z0_hat[:, 0]
     tiny = load_tiny(find_tiny(bundled.source), CPU, torch.float32)
     ours, theirs = (decode_latents(one, z0_hat).float() for one in (tiny, bundled.vae))
     psnr_db = 10 * torch.log10(255**2 / (ours - theirs).square().mean(dim=(1, 2, 3)))
-    assert psnr_db.mean() > 26  # `python -m scripts.train.tiny` measures many runs
+    assert psnr_db.mean() > 27  # `python -m scripts.train.tiny` measures many runs
