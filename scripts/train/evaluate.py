@@ -155,6 +155,8 @@ def main() -> None:
     parser.add_argument("--card", action="store_true", help="write MODEL/README.md")
     parser.add_argument("--table", action="store_true", help="print all figures so far")
     asked = parser.parse_args()
+    if asked.card and asked.samples_seen is None:
+        parser.error("--card needs --samples-seen")
     settings = settings_of(asked)
     folder = settings.work / "figures"
     folder.mkdir(exist_ok=True)
@@ -170,7 +172,7 @@ def main() -> None:
         facts = {
             "samples_seen": asked.samples_seen,
             "date": time.strftime("%Y-%m-%d", time.gmtime()),
-            "sampler": f"{asked.sampler} of {SAMPLERS[asked.sampler][1]} steps",
+            "sampler": f"{asked.sampler.upper()} of {SAMPLERS[asked.sampler][1]} steps",
             "guidance": GUIDANCE,
             "captions": asked.count,
         }

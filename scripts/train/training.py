@@ -1,4 +1,4 @@
-"""What both trainings share: weights, their average, the rate, and checkpoints of all of them."""
+"""What all trainings share: weights, their average, the rate, and checkpoints of all of them."""
 
 from __future__ import annotations
 

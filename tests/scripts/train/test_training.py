@@ -130,10 +130,20 @@ def test_an_exported_model_is_a_pipeline(settings, tmp_path):
 
 @pytest.mark.parametrize("decoder_only", [True, False])
 def test_autoencoder_keeps_its_encoder_only_if_told_to(settings, tiny_start, decoder_only):
-    before = encoder_digest(load_vae(tiny_start / "vae", settings.machine))
+    start = load_vae(tiny_start / "vae", settings.machine)
     train_autoencoder(settings, decoder_only=decoder_only, samples=4, fresh=2)
-    after = encoder_digest(load_vae(settings.work / "vae", settings.machine))
-    assert (after == before) == decoder_only
+    made = load_vae(settings.work / "vae", settings.machine)
+    assert (encoder_digest(made) == encoder_digest(start)) == decoder_only
+    assert not torch.equal(made.decoder.conv_in.weight, start.decoder.conv_in.weight)
+
+
+def test_a_fine_tuned_vae_is_fine_tuned_further(settings):
+    train_autoencoder(settings, decoder_only=False, samples=4, fresh=2)
+    first = load_vae(settings.work / "vae", settings.machine)
+    train_autoencoder(settings, decoder_only=True, samples=4, fresh=2)
+    second = load_vae(settings.work / "vae", settings.machine)
+    assert encoder_digest(second) == encoder_digest(first)
+    assert not torch.equal(second.decoder.conv_in.weight, first.decoder.conv_in.weight)
 
 
 def test_rate_rises_stays_and_falls():
