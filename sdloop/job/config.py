@@ -208,6 +208,14 @@ class RunConfig(_Frozen):
     export: ExportConfig = ExportConfig()
     output: PathText = "runs/run"
 
+    @model_validator(mode="before")
+    @classmethod
+    def _guide_gently(cls, values: Any) -> Any:  # noqa: ANN401 - whatever is to be checked
+        """Guide the bundled model less by default: at Stable Diffusion's 7.5, PNDM breaks on it."""
+        if isinstance(values, dict) and values.get("model", "bundled") == "bundled":
+            return {"guidance_scale": 3.5, **values}
+        return values
+
     @property
     def guided(self) -> bool:
         """Tell whether the network evaluates both halves, [uncond, cond]."""

@@ -285,3 +285,16 @@ def test_a_picture_of_something_else_is_refused(tmp_path, comment):
     write_png(path, np.zeros((8, 8, 3), dtype=np.uint8), comment)
     with pytest.raises(UserError, match=r"photo\.png: holds no settings of a run"):
         load_config(path)
+
+
+@pytest.mark.parametrize(
+    ("values", "scale"),
+    [
+        ({}, 3.5),
+        ({"model": "bundled"}, 3.5),
+        ({"model": "a/b"}, 7.5),
+        ({"guidance_scale": 7.5}, 7.5),
+    ],
+)
+def test_the_bundled_model_is_guided_less_by_default(values, scale):
+    assert RunConfig(prompt="a fox", **values).guidance_scale == scale
