@@ -174,6 +174,11 @@ class ExportConfig(_Frozen):
     png_frames: bool = False
 
 
+def _usual_guidance(before: dict[str, Any]) -> float:
+    """Guide the bundled model gently: at the 7.5 of Stable Diffusion, PNDM breaks on it."""
+    return 3.5 if before.get("model") == "bundled" else 7.5
+
+
 class RunConfig(_Frozen):
     """Everything that a run depends on."""
 
@@ -193,7 +198,7 @@ class RunConfig(_Frozen):
     start: StartConfig = StartConfig()
     height: Size | None = None
     width: Size | None = None
-    guidance_scale: Annotated[float, Field(ge=1, le=100)] = 7.5
+    guidance_scale: Annotated[float, Field(ge=1, le=100)] = Field(default_factory=_usual_guidance)
     guidance_rescale: Annotated[float, Field(ge=0, le=1)] = 0.0
     scheduler: SchedulerConfig = SchedulerConfig()
     capture: Annotated[tuple[Literal["attention"], ...], BeforeValidator(_listed)] = Field(
@@ -207,14 +212,6 @@ class RunConfig(_Frozen):
     measure: MeasureConfig = MeasureConfig()
     export: ExportConfig = ExportConfig()
     output: PathText = "runs/run"
-
-    @model_validator(mode="before")
-    @classmethod
-    def _guide_gently(cls, values: Any) -> Any:  # noqa: ANN401 - whatever is to be checked
-        """Guide the bundled model less by default: at Stable Diffusion's 7.5, PNDM breaks on it."""
-        if isinstance(values, dict) and values.get("model", "bundled") == "bundled":
-            return {"guidance_scale": 3.5, **values}
-        return values
 
     @property
     def guided(self) -> bool:
